@@ -44,8 +44,9 @@ type BatchHeader struct {
 // Kind is what a record describes.
 type Kind uint8
 
-// The kinds, as enum record_kind.
+// The kinds, as enum record_kind. KindNone never crosses the ring.
 const (
+	KindNone   Kind = 0 // no packet: a frame of a file that gave none, whose Time alone counts
 	KindPacket Kind = 1 // the outermost IP packet of a frame
 	KindInner  Kind = 2 // a packet inside the tunnel whose record stands right before it
 )
@@ -75,6 +76,7 @@ const (
 	StateMalformed   State = 1 << 4 // the TCP data offset is below 5 or beyond what is there
 	StateShortOffset State = 1 << 5 // with StateMalformed: the TCP data offset is below 5
 	StateFragment    State = 1 << 6 // a fragment: no transport header was read
+	StateNoLength    State = 1 << 7 // files: the IP header says 0, IPLength is what was captured
 
 	stateChecksumShift = 2
 )

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tracker
+
+const (
+	idleShift = 28 // 268 ms: as exact as the order of idle connections is kept
+	idleSlots = 1 << 14
+
+	// idleList marks a link that leads to the list itself instead of to a
+	// connection, so that the first and the last know which list they end.
+	idleList = 1 << 31
+	// unanswered is the list of connections that nobody answered; list 1+s is that
+	// of slot s.
+	unanswered = 0
+)
+
+// idleQueue says which connection goes first when the table is full: of those
+// that nobody answered the oldest, then the one that has been idle the longest.
+// Unanswered connections stand in a list by age. Answered ones stand in the list
+// of the time at which they were last looked at; one whose last packet came later
+// is moved there when its turn comes, so that a packet never has to touch the
+// queue. The slots span 73 minutes, more than any inactivity timeout.
+type idleQueue struct {
+	connections *slab[connection]
+	lists       []idleEnds
+	oldest      int64 // no answered connection stands before this slot
+}
+
+type idleEnds struct{ head, tail uint32 }
+
+func newIdleQueue(connections *slab[connection]) *idleQueue {
+	q := &idleQueue{connections: connections, lists: make([]idleEnds, 1+idleSlots)}
+	for i := range q.lists {
+		q.lists[i] = idleEnds{idleList | uint32(i), idleList | uint32(i)}
+	}
+	return q
+}
+
+func (q *idleQueue) setNext(link, next uint32) {
+	if link&idleList != 0 {
+		q.lists[link&^idleList].head = next
+	} else {
+		q.connections.at(link).idleNext = next
+	}
+}
+
+func (q *idleQueue) setPrev(link, prev uint32) {
+	if link&idleList != 0 {
+		q.lists[link&^idleList].tail = prev
+	} else {
+		q.connections.at(link).idlePrev = prev
+	}
+}
+
+func (q *idleQueue) append(list uint32, i uint32, c *connection) {
+	end := idleList | list
+	c.idlePrev, c.idleNext = q.lists[list].tail, end
+	q.setNext(c.idlePrev, i)
+	q.setPrev(end, i)
+}
+
+func (q *idleQueue) unlink(c *connection) {
+	q.setNext(c.idlePrev, c.idleNext)
+	q.setPrev(c.idleNext, c.idlePrev)
+}
+
+// place puts an answered connection into the list of a slot.
+func (q *idleQueue) place(i uint32, c *connection, slot int64) {
+	q.append(1+uint32(max(slot, q.oldest)&(idleSlots-1)), i, c)
+}
+
+// opened adds a new connection.
+func (q *idleQueue) opened(i uint32, c *connection) { q.append(unanswered, i, c) }
+
+// answered moves a connection to those that both sides have sent in.
+func (q *idleQueue) answered(i uint32, c *connection, now int64) {
+	q.unlink(c)
+	q.place(i, c, now>>idleShift)
+}
+
+// closed takes a connection out.
+func (q *idleQueue) closed(c *connection) { q.unlink(c) }
+
+// victim is the connection to go; 0 if there is none.
+func (q *idleQueue) victim(now int64) (i uint32, answered bool) {
+	if i := q.lists[unanswered].head; i&idleList == 0 {
+		return i, false
+	}
+	latest := now >> idleShift
+	q.oldest = max(q.oldest, latest-idleSlots+1)
+	for ; q.oldest <= latest; q.oldest++ {
+		l := &q.lists[1+q.oldest&(idleSlots-1)]
+		for l.head&idleList == 0 {
+			i := l.head
+			c := q.connections.at(i)
+			slot := min(c.last>>idleShift, latest)
+			if slot <= q.oldest {
+				return i, true
+			}
+			q.unlink(c)
+			q.place(i, c, slot)
+		}
+	}
+	return 0, false
+}

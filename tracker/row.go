@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tracker
+
+import "conntap/bpf"
+
+// fillRow takes the snapshot of a connection that goes to the log.
+func (t *Tracker) fillRow(c *connection) {
+	r := &t.row
+	history := t.appendHistory(r.History[:0], c)
+	*r = Conn{
+		UID:         t.uid(c),
+		Start:       c.start,
+		Last:        c.last,
+		ClockOffset: t.offsets[c.offset],
+		Protocol:    c.protocol,
+		History:     history,
+	}
+	r.State = c.connState(history)
+	t.fillEndpoint(&r.Orig, c, orig)
+	t.fillEndpoint(&r.Resp, c, resp)
+	if c.cold != 0 {
+		r.MissedBytes = t.cold.at(c.cold).missed
+	}
+	if c.extra != 0 {
+		x := t.extra.at(c.extra)
+		r.VLAN, r.InnerVLAN = x.vlan, x.innerVLAN
+	}
+}
+
+func (t *Tracker) fillEndpoint(r *Endpoint, c *connection, side int) {
+	e := &c.endpoint[side]
+	r.Addr, r.Port = c.addr[side], c.port[side]
+	r.Packets, r.IPBytes = c.packets[side], c.ipBytes[side]
+	r.Retransmits = uint64(e.retransmits)
+	if c.protocol == bpf.ProtocolTCP {
+		r.TCP = e.state
+		r.Bytes = e.size(&c.endpoint[1-side])
+	} else {
+		r.Bytes = uint64(max(e.bytes(), 0))
+	}
+	if c.cold != 0 {
+		d := t.cold.at(c.cold)
+		r.Gaps, r.ZeroWindows = uint64(d.gaps[side]), uint64(d.zeroWindows[side])
+		r.BadChecksums = uint64(d.badChecksums[side])
+	}
+	if c.extra != 0 {
+		x := t.extra.at(c.extra)
+		r.MAC, r.RTT = x.mac[side], x.rtt[side]
+	}
+}
+
+// uid hashes what makes the connection's first packet unique, symmetric in the
+// sides, so that flips do not matter.
+func (t *Tracker) uid(c *connection) UID {
+	h := hashKey{t.uidKey[0], t.uidKey[1], t.uidKey[2]}
+	k := key{addr: c.addr, port: c.port, protocol: c.protocol}
+	tuple := h.hash(&k)
+	low := mix(tuple^t.uidKey[3], c.ordinal^t.uidKey[0])
+	high := mix(low^t.uidKey[1], uint64(c.start)^t.uidKey[2])
+	low ^= mix(high^t.uidKey[2], tuple^t.uidKey[1])
+	return UID{High: uint32(high >> 32), Low: low}
+}

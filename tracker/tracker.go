@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tracker turns packets into connections, as Zeek 8 does: who opened
+// them, the states of both endpoints, history, conn_state, sizes, gaps and
+// timeouts.
+//
+// A [Tracker] has no clock of its own. The time of the packets drives it, and
+// [Tracker.Advance] when no packet comes. Connections live in slabs without
+// pointers, are found by an open hash table, and leave by a timer wheel; nothing
+// ever walks over all of them but [Tracker.Close]. Every connection is handed to
+// one callback exactly once.
+package tracker
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+
+	"conntap/bpf"
+)
+
+// Config configures a Tracker. The zero value is a tracker without a limit.
+type Config struct {
+	// MaxConnections is how many connections may be open. Above it the oldest
+	// that nobody answered goes, then the one that has been idle the longest; each
+	// is handed out. 0: no limit.
+	MaxConnections int
+	// Seed keys the uids: the same seed and input give the same uids.
+	Seed string
+	// LinkLayer keeps the MACs and VLAN ids of the first packet, 64 bytes more a
+	// connection together with RoundTrips.
+	LinkLayer bool
+	// RoundTrips measures the round trips of handshakes.
+	RoundTrips bool
+}
+
+// Tracker is the table of open connections and the logic that serves it. It is
+// for one goroutine.
+type Tracker struct {
+	config Config
+	emit   func(*Conn)
+
+	now     int64   // network time: the latest time seen, ns
+	offsets []int64 // wall-clock offsets; the last one is in force
+
+	connections slab[connection]
+	cold        slab[cold]
+	extra       slab[extra]
+	blocks      slab[block]
+	letters     slab[historyChunk]
+
+	table   table
+	hashKey hashKey
+	uidKey  [4]uint64
+	wheel   wheel
+	idle    *idleQueue // nil without a limit
+
+	stats Stats
+	row   Conn
+}
+
+// New returns a tracker that hands every connection that ends to emit, which
+// must not call the tracker and must not keep its argument.
+func New(config Config, emit func(*Conn)) *Tracker {
+	t := &Tracker{config: config, emit: emit, offsets: []int64{0}}
+	t.table.init()
+	t.wheel.connections = &t.connections
+	t.wheel.next = never
+	if config.MaxConnections > 0 {
+		t.idle = newIdleQueue(&t.connections)
+	}
+	for i := range t.hashKey {
+		t.hashKey[i] = rand.Uint64()
+	}
+	seed := sha256.Sum256([]byte(config.Seed))
+	for i := range t.uidKey {
+		t.uidKey[i] = binary.LittleEndian.Uint64(seed[i*8:])
+	}
+	return t
+}
+
+// Stats returns the account so far.
+func (t *Tracker) Stats() Stats { return t.stats }
+
+// SetClockOffset sets what to add to the packets' clock to get ns since 1970, for
+// connections that open from now on. It keeps every value that differs from the
+// one before.
+func (t *Tracker) SetClockOffset(offset int64) {
+	if t.offsets[len(t.offsets)-1] != offset {
+		t.offsets = append(t.offsets, offset)
+	}
+}
+
+// Track takes packets in the order in which they came. It reads payloads, and
+// keeps nothing of them.
+func (t *Tracker) Track(packets []bpf.Packet) {
+	for i := range packets {
+		t.track(&packets[i])
+	}
+}
+
+// Advance lets time move on to now without a packet. Time never goes back.
+func (t *Tracker) Advance(now int64) {
+	if now > t.now {
+		t.now = now
+	}
+	if t.now >= t.wheel.next {
+		t.expire()
+	}
+}
+
+// Close hands out all open connections, as at Zeek's termination: first those
+// whose attempt or DNS timers say so, in their order, then the rest in the order
+// in which they opened.
+func (t *Tracker) Close() {
+	var timed, rest []readyEntry
+	for i := uint32(1); i < t.connections.next; i++ {
+		c := t.connections.at(i)
+		switch {
+		case c.bits&bitLive == 0:
+		case c.bits&bitDNS != 0:
+			timed = append(timed, readyEntry{c.checkAt, c.ordinal, i})
+		case c.protocol == bpf.ProtocolTCP && c.bits&bitClosing == 0 && c.closeAt != never && c.attemptFailed():
+			timed = append(timed, readyEntry{c.closeAt, c.ordinal, i})
+		default:
+			rest = append(rest, readyEntry{0, c.ordinal, i})
+		}
+	}
+	for _, list := range [][]readyEntry{timed, rest} {
+		slices.SortFunc(list, func(a, b readyEntry) int {
+			return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.ordinal, b.ordinal))
+		})
+		for _, e := range list {
+			t.remove(e.index, t.connections.at(e.index), CauseEnd)
+		}
+	}
+}
+
+func (t *Tracker) track(p *bpf.Packet) {
+	t.Advance(p.Time)
+	if p.Kind != bpf.KindPacket {
+		if p.Kind == bpf.KindInner {
+			t.stats.Packets++
+			t.stats.Inner++
+		}
+		return
+	}
+	t.stats.Packets++
+	if p.State&bpf.StateFragment != 0 {
+		t.stats.Fragments++
+		return
+	}
+	var k key
+	keyOf(&k, p)
+	hash := t.hashKey.hash(&k)
+	i, c, side := t.find(hash, &k)
+	if i != 0 && c.protocol == bpf.ProtocolTCP && c.tcpReused(p) {
+		t.remove(i, c, CauseReuse)
+		i = 0
+	}
+	if i == 0 {
+		i, c, side = t.open(hash, &k, p)
+	}
+	switch c.protocol {
+	case bpf.ProtocolTCP:
+		t.tcp(c, side, p)
+	case bpf.ProtocolUDP:
+		t.udp(c, side, p)
+	case bpf.ProtocolICMP, bpf.ProtocolICMPv6:
+		t.icmp(c, side, p)
+	default:
+		t.unknown(c, side, p)
+	}
+	if t.idle != nil && c.bits&bitAnswered == 0 && c.packets[orig] > 0 && c.packets[resp] > 0 {
+		c.bits |= bitAnswered
+		t.idle.answered(i, c, t.now)
+	}
+	t.rearm(i, c)
+}
+
+// open adds the connection that a packet opens, and returns the packet's side.
+func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection, int) {
+	if t.idle != nil && int(t.stats.Open) >= t.config.MaxConnections {
+		t.evict()
+	}
+	i, c := t.connections.get()
+	t.table.insert(hash, i)
+	t.stats.Opened++
+	t.stats.Open++
+	c.addr, c.port, c.protocol = k.addr, k.port, k.protocol
+	c.start, c.last, c.ordinal = p.Time, p.Time, p.Ordinal
+	c.offset = uint32(len(t.offsets) - 1)
+	c.bits = bitLive
+	if k.oneWay {
+		c.bits |= bitOneWay
+	}
+	c.endpoint[orig].openStream(k.protocol)
+	c.endpoint[resp].openStream(k.protocol)
+	if t.config.LinkLayer || t.config.RoundTrips {
+		t.addExtra(c, p)
+	}
+	side := orig
+	if opensReversed(k, p) {
+		t.flip(c)
+		side = resp
+	}
+	if k.protocol == bpf.ProtocolUDP {
+		if isDNS(c.port[resp]) {
+			c.bits |= bitDNS
+		} else if c.port[resp] == 123 {
+			c.bits |= bitNTP
+		}
+	}
+	if t.idle != nil {
+		t.idle.opened(i, c)
+	}
+	t.armTimers(c)
+	t.wheel.schedule(i, c, t.firstDeadline(c))
+	return i, c, side
+}
+
+func (e *endpoint) openStream(protocol uint8) {
+	if protocol == bpf.ProtocolTCP {
+		e.delivered, e.trim = 1, 1
+	} else {
+		e.delivered = ^uint64(0) // -1 byte: nothing sent yet
+	}
+}
+
+func (t *Tracker) addExtra(c *connection, p *bpf.Packet) {
+	i, x := t.extra.get()
+	c.extra = i
+	if p.Blocks&bpf.BlockL2 != 0 {
+		x.mac = [2]bpf.MAC{p.SrcMAC, p.DstMAC}
+		x.vlan, x.innerVLAN = p.VLAN, p.InnerVLAN
+	}
+}
+
+// opensReversed tells whether the sender of a connection's first packet is its
+// responder, judging by the ports (Zeek TCP.cc and UDP.cc, WantConnection).
+func opensReversed(k *key, p *bpf.Packet) bool {
+	if !hasPorts(k.protocol) || isBroadcast(&k.addr[1]) {
+		return false
+	}
+	src, dst := k.port[0], k.port[1]
+	if k.protocol == bpf.ProtocolUDP {
+		return likelyUDP.has(src) && !likelyUDP.has(dst)
+	}
+	if p.Flags&(bpf.SYN|bpf.ACK) == bpf.SYN || !likelyTCP.has(src) {
+		return false
+	}
+	return !likelyTCP.has(dst) || p.Flags&bpf.SYN == 0 && src < dst
+}
+
+func isBroadcast(a *bpf.Addr) bool {
+	return isIPv4(a) && binary.BigEndian.Uint32(a[12:]) == 0xffffffff
+}
+
+// evict makes room for one connection.
+func (t *Tracker) evict() {
+	i, answered := t.idle.victim(t.now)
+	if i == 0 {
+		return
+	}
+	cause := CauseUnanswered
+	if answered {
+		cause = CauseIdle
+	}
+	t.remove(i, t.connections.at(i), cause)
+}
+
+// remove hands a connection out and frees what it held.
+func (t *Tracker) remove(i uint32, c *connection, cause Cause) {
+	k := key{addr: c.addr, port: c.port, protocol: c.protocol}
+	hash := t.hashKey.hash(&k)
+	t.fillRow(c)
+	t.stats.Closed[cause]++
+	t.stats.Logged[t.row.State]++
+	t.stats.Open--
+	t.table.remove(hash, i)
+	t.wheel.cancel(c)
+	if t.idle != nil {
+		t.idle.closed(c)
+	}
+	if c.cold != 0 {
+		d := t.cold.at(c.cold)
+		t.freeBlocks(d, orig)
+		t.freeBlocks(d, resp)
+		t.freeHistory(d)
+		t.cold.put(c.cold)
+	}
+	if c.extra != 0 {
+		t.extra.put(c.extra)
+	}
+	c.bits = 0
+	t.connections.put(i)
+	t.emit(&t.row)
+}
