@@ -18,11 +18,11 @@ const (
 	ReasonEtherType                     // any other EtherType without IP inside
 	ReasonVLANDepth                     // more tags than two
 	ReasonLinkType                      // no link layer that conntap reads
-	ReasonIPVersion                     // the version nibble contradicts the EtherType, or is neither 4 nor 6
+	ReasonIPVersion                     // the version nibble is neither 4 nor 6
 	ReasonIPHeader                      // IP header cut, or its length impossible
 	ReasonIPLength                      // total length below the header, zero, or above the frame
 	ReasonIPChecksum                    // bad IPv4 header checksum
-	ReasonIPExtension                   // IPv6 extension headers cut, or more than the bound
+	ReasonIPExtension                   // more IPv6 extension headers and options than the bound
 	ReasonESPMobility                   // IPv6 ESP or mobility: consumed without a connection
 	ReasonNoNextHeader                  // protocol 59
 	ReasonTunnel                        // IP in IP, 6in4, GRE

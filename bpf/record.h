@@ -20,17 +20,17 @@
 
 /* Where a packet was seen. */
 enum hook {
-	HOOK_XDP = 0, /* ingress, before the stack made an skb of it */
+	HOOK_XDP = 0,	     /* ingress, before the stack made an skb of it */
 	HOOK_TC_INGRESS = 1, /* ingress, after GRO */
-	HOOK_TC_EGRESS = 2, /* egress, before segmentation */
+	HOOK_TC_EGRESS = 2,  /* egress, before segmentation */
 	HOOK_COUNT = 3,
 };
 
 struct batch_header {
-	__u8 version; /* WIRE_VERSION */
-	__u8 hook; /* enum hook */
-	__u16 cpu; /* the CPU that wrote the batch */
-	__u32 length; /* bytes of the batch, this header included */
+	__u8 version;	/* WIRE_VERSION */
+	__u8 hook;	/* enum hook */
+	__u16 cpu;	/* the CPU that wrote the batch */
+	__u32 length;	/* bytes of the batch, this header included */
 	__u64 sequence; /* batches written before this one by the same CPU and hook */
 	__u64 lost; /* records lost before this batch by the same CPU and hook, since the start */
 	__u64 base_ns; /* time of the batch, ns of CLOCK_BOOTTIME */
@@ -39,28 +39,30 @@ struct batch_header {
 /* What a record describes. */
 enum record_kind {
 	RECORD_PACKET = 1, /* the outermost IP packet of a frame */
-	RECORD_INNER = 2, /* a packet inside the tunnel whose record stands right before it */
+	RECORD_INNER = 2,  /* a packet inside the tunnel whose record stands right before it */
 };
 
 /* record_head.blocks: the optional parts, in the order in which they follow. */
 enum record_block {
-	BLOCK_L2 = 1 << 0, /* struct block_l2 */
+	BLOCK_L2 = 1 << 0,	 /* struct block_l2 */
 	BLOCK_FRAGMENT = 1 << 1, /* struct block_fragment */
-	BLOCK_GSO = 1 << 2, /* struct block_gso */
+	BLOCK_GSO = 1 << 2,	 /* struct block_gso */
 	BLOCK_IDENTITY = 1 << 3, /* struct block_identity */
-	BLOCK_TUNNEL = 1 << 4, /* struct block_tunnel */
-	BLOCK_OWNER = 1 << 5, /* struct block_owner */
-	BLOCK_PAYLOAD = 1 << 6, /* struct block_payload and its bytes; always last */
+	BLOCK_TUNNEL = 1 << 4,	 /* struct block_tunnel */
+	BLOCK_OWNER = 1 << 5,	 /* struct block_owner */
+	BLOCK_PAYLOAD = 1 << 6,	 /* struct block_payload and its bytes; always last */
 };
 
 /* record_head.state */
 enum record_state {
-	STATE_IPV6 = 1 << 0, /* the addresses are struct record_ipv6 */
-	STATE_COMPLETE = 1 << 1, /* the frame held all bytes of ip_length */
-	STATE_CHECKSUM = 3 << 2, /* mask: enum checksum_state, shifted by STATE_CHECKSUM_SHIFT */
+	STATE_IPV6 = 1 << 0,	  /* the addresses are struct record_ipv6 */
+	STATE_COMPLETE = 1 << 1,  /* the frame held all bytes of ip_length */
+	STATE_CHECKSUM = 3 << 2,  /* mask: enum checksum_state, shifted by STATE_CHECKSUM_SHIFT */
 	STATE_MALFORMED = 1 << 4, /* the TCP data offset is below 5 or beyond what is there */
 	STATE_SHORT_OFFSET = 1 << 5, /* with STATE_MALFORMED: the TCP data offset is below 5 */
-	STATE_FRAGMENT = 1 << 6, /* a fragment: no transport header was read, BLOCK_FRAGMENT follows */
+	STATE_FRAGMENT =
+	    1 << 6, /* a fragment: no transport header was read, BLOCK_FRAGMENT follows */
+	STATE_NO_LENGTH = 1 << 7, /* files: the IP header says 0, ip_length is what was captured */
 };
 #define STATE_CHECKSUM_SHIFT 2
 
@@ -73,17 +75,18 @@ enum checksum_state {
 };
 
 struct record_head {
-	__u32 dt_ns; /* time since base_ns */
-	__u8 words; /* length of the record, this head included, in 8-byte words */
-	__u8 kind; /* enum record_kind */
-	__u8 blocks; /* bits of enum record_block */
-	__u8 state; /* bits of enum record_state */
-	__u16 interface; /* slot of the interface in this run; no ifindex */
-	__u8 protocol; /* IP protocol number of the transport header */
-	__u8 tcp_flags; /* byte 13 of the TCP header: CWR ECE URG ACK PSH RST SYN FIN */
+	__u32 dt_ns;	     /* time since base_ns */
+	__u8 words;	     /* length of the record, this head included, in 8-byte words */
+	__u8 kind;	     /* enum record_kind */
+	__u8 blocks;	     /* bits of enum record_block */
+	__u8 state;	     /* bits of enum record_state */
+	__u16 interface;     /* slot of the interface in this run; no ifindex */
+	__u8 protocol;	     /* IP protocol number of the transport header */
+	__u8 tcp_flags;	     /* byte 13 of the TCP header: CWR ECE URG ACK PSH RST SYN FIN */
 	__u16 header_length; /* from the start of the IP header to the transport payload, bytes */
-	__u16 window; /* TCP: window, unscaled; UDP: length field; ICMP: type << 8 | code */
-	__u32 ip_length; /* IPv4 total length, IPv6 payload length + 40; of a super-packet, of all of it */
+	__u16 window;	     /* TCP: window, unscaled; UDP: length field; ICMP: type << 8 | code */
+	__u32 ip_length; /* IPv4 total length, IPv6 payload length + 40; of a super-packet, of all
+			    of it */
 	__be16 src_port; /* 0 without ports */
 	__be16 dst_port;
 	__u32 seq; /* TCP sequence number */
@@ -103,21 +106,22 @@ struct record_ipv6 {
 struct block_l2 {
 	__u8 dst[6];
 	__u8 src[6];
-	__u16 vlan; /* 12-bit id of the outer tag; 0: none */
+	__u16 vlan;	  /* 12-bit id of the outer tag; 0: none */
 	__u16 inner_vlan; /* 12-bit id of the inner tag; 0: none */
 };
 
 struct block_fragment {
-	__u32 id; /* IPv4: 16 bits */
+	__u32 id;     /* IPv4: 16 bits */
 	__u16 offset; /* bytes */
-	__u8 more; /* 1: more fragments follow */
+	__u8 more;    /* 1: more fragments follow */
 	__u8 reserved;
-	__u32 partial_sum; /* ones' complement sum of the fragment's payload, folded to 16 bits; 0 unless asked for */
+	__u32 partial_sum; /* ones' complement sum of the fragment's payload, folded to 16 bits; 0
+			      unless asked for */
 	__u32 reserved2;
 };
 
 struct block_gso {
-	__u16 size; /* payload bytes of each segment but the last; skb gso_size */
+	__u16 size;	/* payload bytes of each segment but the last; skb gso_size */
 	__u16 segments; /* skb gso_segs; 0: not known */
 	__u32 reserved;
 };
@@ -128,7 +132,7 @@ struct block_identity {
 };
 
 struct block_tunnel {
-	__u8 type; /* what the packet came out of */
+	__u8 type;  /* what the packet came out of */
 	__u8 depth; /* 1: directly inside the outermost packet */
 	__u16 reserved;
 	__u32 id; /* VNI, key, TEID, session: of the innermost enclosing tunnel */
@@ -148,7 +152,7 @@ struct block_payload {
 
 /* The longest payload prefix of each kind of packet. */
 #define PAYLOAD_DIRECTION 12 /* UDP from or to 53, 123, 137, 5353, 5355: direction rules */
-#define PAYLOAD_SERVICE 64 /* first payload packets of a flow */
+#define PAYLOAD_SERVICE 64   /* first payload packets of a flow */
 #define PAYLOAD_FRAGMENT 256 /* fragments */
 
 /*
@@ -158,25 +162,26 @@ struct block_payload {
 enum reason {
 	REASON_NONE = 0,
 	REASON_SHORT_FRAME, /* no room for a link-layer header and anything after it */
-	REASON_ARP, /* ARP and RARP */
+	REASON_ARP,	    /* ARP and RARP */
 	REASON_LLDP,
 	REASON_LLC, /* an IEEE 802.3 length instead of a type */
 	REASON_MPLS,
 	REASON_PPPOE,
-	REASON_ETHERTYPE, /* any other EtherType without IP inside */
-	REASON_VLAN_DEPTH, /* more tags than two */
-	REASON_LINK_TYPE, /* the device or the file carries no link layer that conntap reads */
-	REASON_IP_VERSION, /* the version nibble contradicts the EtherType, or is neither 4 nor 6 */
-	REASON_IP_HEADER, /* IP header cut, or its length impossible */
-	REASON_IP_LENGTH, /* total length below the header, zero, or above the frame */
-	REASON_IP_CHECKSUM, /* bad IPv4 header checksum */
-	REASON_IP_EXTENSION, /* IPv6 extension headers cut, or more than the bound */
-	REASON_ESP_MOBILITY, /* IPv6 ESP or mobility: consumed without a connection */
+	REASON_ETHERTYPE,      /* any other EtherType without IP inside */
+	REASON_VLAN_DEPTH,     /* more tags than two */
+	REASON_LINK_TYPE,      /* the device or the file carries no link layer that conntap reads */
+	REASON_IP_VERSION,     /* the version nibble is neither 4 nor 6 */
+	REASON_IP_HEADER,      /* IP header cut, or its length impossible */
+	REASON_IP_LENGTH,      /* total length below the header, zero, or above the frame */
+	REASON_IP_CHECKSUM,    /* bad IPv4 header checksum */
+	REASON_IP_EXTENSION,   /* more IPv6 extension headers and options than the bound */
+	REASON_ESP_MOBILITY,   /* IPv6 ESP or mobility: consumed without a connection */
 	REASON_NO_NEXT_HEADER, /* protocol 59 */
-	REASON_TUNNEL, /* IP in IP, 6in4, GRE */
-	REASON_TRANSPORT_HEADER, /* TCP, UDP or ICMP header longer than the packet or what was captured */
-	REASON_FRAGMENT, /* a fragment, not reassembled */
-	REASON_LOAD, /* the kernel refused to load bytes that the lengths promised */
+	REASON_TUNNEL,	       /* IP in IP, 6in4, GRE */
+	REASON_TRANSPORT_HEADER, /* TCP, UDP or ICMP header longer than the packet or what was
+				    captured */
+	REASON_FRAGMENT,	 /* a fragment, not reassembled */
+	REASON_LOAD,		 /* the kernel refused to load bytes that the lengths promised */
 	REASON_COUNT,
 };
 

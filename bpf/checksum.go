@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// sum adds the ones' complement sum of b (RFC 1071) to initial. It works on
+// little-endian words, which give the sum with its bytes swapped: the same to
+// whoever asks whether it is whole.
+func sum(b []byte, initial uint64) uint64 {
+	s, carry := initial, uint64(0)
+	for len(b) >= 64 {
+		block := b[:64]
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[0:]), 0)
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[8:]), carry)
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[16:]), carry)
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[24:]), carry)
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[32:]), carry)
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[40:]), carry)
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[48:]), carry)
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[56:]), carry)
+		s, carry = bits.Add64(s, 0, carry)
+		s += carry
+		b = b[64:]
+	}
+	for len(b) >= 8 {
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(b), 0)
+		s += carry
+		b = b[8:]
+	}
+	s, carry = bits.Add64(s, sumTail(b), 0)
+	return s + carry
+}
+
+// sumTail is the word that up to 7 bytes and zeros make.
+func sumTail(b []byte) uint64 {
+	var word uint64
+	for i := len(b) - 1; i >= 0; i-- {
+		word = word<<8 | uint64(b[i])
+	}
+	return word
+}
+
+// fold reduces a sum to 16 bits.
+func fold(s uint64) uint16 {
+	s = s>>32 + s&0xffffffff
+	s = s>>16&0xffff + s>>32 + s&0xffff
+	s = s>>16 + s&0xffff
+	return uint16(s>>16 + s)
+}
+
+// isWhole tells whether a sum over data and checksum is that of intact data.
+func isWhole(s uint64) bool { return fold(s) == 0xffff }
+
+// pseudoHeader is the sum of the header that TCP's, UDP's and ICMPv6's checksums
+// cover beside their own (RFC 9293, section 3.1; RFC 8200, section 8.1); length
+// is that of transport header and payload.
+func pseudoHeader(p *Packet, length int) uint64 {
+	s := uint64(p.Protocol)<<8 + uint64(bits.ReverseBytes32(uint32(length)))
+	if p.State&StateIPv6 == 0 {
+		return s + uint64(binary.LittleEndian.Uint32(p.Src[12:])) + uint64(binary.LittleEndian.Uint32(p.Dst[12:]))
+	}
+	return sum(p.Dst[:], sum(p.Src[:], s))
+}
+
+// VXLAN over IPv6 may leave out UDP's checksum (RFC 7348, section 5).
+const (
+	vxlanPort       = 4789
+	vxlanFlagID     = 0x08
+	vxlanPayloadMin = 8 + ethernetLength // VXLAN's header and the frame's inside
+)
+
+// judgeChecksum stores what the transport checksum is worth, if all that it
+// covers was captured. Zeek: TCP.cc, UDP.cc and ICMP.cc, DeliverPacket.
+func (f *frame) judgeChecksum(p *Packet) {
+	length := f.transportLength()
+	if f.offset+length > len(f.data) {
+		return
+	}
+	segment := f.data[f.offset:][:length]
+	var initial uint64
+	switch p.Protocol {
+	case ProtocolTCP, ProtocolICMPv6:
+		initial = pseudoHeader(p, length)
+	case ProtocolUDP:
+		if len(f.data) < f.wire || f.hasNoChecksum(p, segment) {
+			return
+		}
+		initial = pseudoHeader(p, length)
+	case ProtocolICMP:
+	default:
+		return
+	}
+	if isWhole(sum(segment, initial)) {
+		p.SetChecksum(ChecksumGood)
+	} else {
+		p.SetChecksum(ChecksumBad)
+	}
+}
+
+// hasNoChecksum tells a UDP datagram that may leave its checksum out and did.
+func (f *frame) hasNoChecksum(p *Packet, segment []byte) bool {
+	if segment[6] != 0 || segment[7] != 0 {
+		return false
+	}
+	return p.State&StateIPv6 == 0 || p.DstPort == vxlanPort &&
+		len(segment) > udpLength+vxlanPayloadMin && segment[udpLength]&vxlanFlagID != 0
+}

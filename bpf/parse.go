@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import "encoding/binary"
+
+// LinkType says what a captured frame starts with: the link-layer header type of
+// a capture file (LINKTYPE_ of the tcpdump group's list).
+type LinkType uint16
+
+// The link types that the parser reads.
+const (
+	LinkEthernet LinkType = 1
+	LinkRawIP    LinkType = 101 // an IP header, of the version that its first nibble says
+)
+
+// Parser makes packets of captured frames: the twin of parse.h, with the same
+// rules in the same order. Its zero value reads no link type. A Parser has no
+// state between frames; one may be used by many goroutines at a time.
+type Parser struct {
+	// Link is what the frames start with.
+	Link LinkType
+	// VerifyChecksums has checksums judged, as far as the frame was captured
+	// whole: a bad IPv4 header gives no packet, a bad transport checksum is
+	// noted in the packet.
+	VerifyChecksums bool
+	// IgnoreChecksums has none judged, whatever VerifyChecksums says, and takes
+	// an IPv4 total length of 0 for that of the captured bytes: packets captured
+	// on a sender that leaves both to its device (Zeek's -C).
+	IgnoreChecksums bool
+}
+
+const (
+	ethernetLength = 14
+	vlanLength     = 4
+	ipv4Length     = 20
+	ipv6Length     = 40
+	tcpLength      = 20
+	udpLength      = 8
+	icmpLength     = 8
+
+	vlanTagsMax   = 2
+	extensionsMax = 32 // IPv6 extension headers and options in them
+
+	typeLengthMax = 1500 // of IEEE 802.3: up to here it is no type but a length
+	typeIPv4      = 0x0800
+	typeARP       = 0x0806
+	typeRARP      = 0x8035
+	typeVLAN      = 0x8100
+	typeIPv6      = 0x86dd
+	typeMPLS      = 0x8847
+	typeMPLSMulti = 0x8848
+	typePPPoEDisc = 0x8863
+	typePPPoE     = 0x8864
+	typeVLANOuter = 0x88a8
+	typeLLDP      = 0x88cc
+	typeQinQ      = 0x9100
+
+	protocolHopOptions   = 0
+	protocolIPIP         = 4
+	protocolIPv6         = 41
+	protocolRouting      = 43
+	protocolFragment     = 44
+	protocolGRE          = 47
+	protocolESP          = 50
+	protocolAH           = 51
+	protocolNone         = 59
+	protocolDestinations = 60
+	protocolMobility     = 135
+
+	ipv4FragmentMask = 0x3fff // more fragments, or an offset
+	optionPad1       = 0
+	optionHome       = 201
+)
+
+// frame is a captured frame while it is parsed; offset and the like count from
+// its first byte.
+type frame struct {
+	data     []byte
+	wire     int // the frame's length on the wire
+	offset   int // of what comes next
+	ipOffset int
+	ipEnd    int // ipOffset + Packet.IPLength
+	protocol uint8
+	tags     uint8 // VLAN tags so far
+	walked   uint8 // extension headers and options so far
+	routed   bool  // a routing header has replaced the destination
+	home     bool  // a home address option has replaced the source
+}
+
+// Parse stores in p what data, a frame's captured bytes, says of its packet; the
+// frame had wireLength bytes on the wire. It returns [ReasonNone], or why there
+// is no packet; p is not valid then. It sets all of p but Time, Ordinal, Hook and
+// Interface, and never allocates. Payload is part of data.
+//
+// BlockPayload, a matter of the wire format, is never set. BlockIdentity always
+// is.
+func (ps *Parser) Parse(data []byte, wireLength int, p *Packet) Reason {
+	*p = Packet{Kind: KindPacket, Blocks: BlockIdentity}
+	f := frame{data: data, wire: wireLength}
+	switch ps.Link {
+	case LinkEthernet:
+		return ps.layerEthernet(&f, p)
+	case LinkRawIP, 12, 14, 228, 229: // BSD's numbers for it, and those of one version each
+		return ps.layerIP(&f, p)
+	}
+	return ReasonLinkType
+}
+
+// isVLAN tells a VLAN tag's EtherType: any of three outside, 802.1Q alone inside
+// another tag (Zeek: protocol/vlan/main.zeek).
+func (f *frame) isVLAN(etherType uint16) bool {
+	return etherType == typeVLAN || f.tags == 0 && (etherType == typeVLANOuter || etherType == typeQinQ)
+}
+
+// addVLAN books one tag. A priority tag (id 0) gives its place to the next one.
+func (f *frame) addVLAN(tci uint16, p *Packet) {
+	if p.VLAN == 0 {
+		p.VLAN = tci & 0xfff
+	} else {
+		p.InnerVLAN = tci & 0xfff
+	}
+	f.tags++
+}
+
+// judgeProtocol knows the protocols that give no ordinary packet: ReasonNone for
+// all others.
+func judgeProtocol(protocol uint8) Reason {
+	switch protocol {
+	case protocolIPIP, protocolIPv6, protocolGRE:
+		return ReasonTunnel
+	case protocolNone:
+		return ReasonNoNextHeader
+	}
+	return ReasonNone
+}
+
+func isExtension(protocol uint8) bool {
+	switch protocol {
+	case protocolHopOptions, protocolRouting, protocolFragment, protocolESP, protocolAH,
+		protocolDestinations, protocolMobility:
+		return true
+	}
+	return false
+}
+
+// transportLength is the bytes of transport header and payload: by the IP length
+// or, where that leaves none, all that was captured (Zeek: TCP.cc, UDP.cc,
+// ICMP.cc, DeliverPacket).
+func (f *frame) transportLength() int {
+	if f.ipEnd > f.offset {
+		return f.ipEnd - f.offset
+	}
+	return len(f.data) - f.offset
+}
+
+// hasTransport tells whether a transport header of minimum bytes has room (Zeek:
+// IPBasedAnalyzer.cc, CheckHeaderTrunc).
+func (f *frame) hasTransport(minimum int) bool {
+	return f.offset+minimum <= len(f.data) && f.transportLength() >= minimum
+}
+
+func (f *frame) fillTCP(p *Packet) {
+	th := f.data[f.offset:][:tcpLength]
+	length := int(th[12]>>4) * 4
+	p.SrcPort = binary.BigEndian.Uint16(th[0:])
+	p.DstPort = binary.BigEndian.Uint16(th[2:])
+	p.Seq = binary.BigEndian.Uint32(th[4:])
+	p.Ack = binary.BigEndian.Uint32(th[8:])
+	p.Flags = Flags(th[13])
+	p.Window = binary.BigEndian.Uint16(th[14:])
+	if length < tcpLength {
+		p.State |= StateMalformed | StateShortOffset
+	} else if length > f.transportLength() || f.offset+length > len(f.data) {
+		p.State |= StateMalformed
+	}
+	p.HeaderLength = uint16(f.offset - f.ipOffset + length)
+}
+
+func (f *frame) fillUDP(p *Packet) {
+	uh := f.data[f.offset:][:udpLength]
+	p.SrcPort = binary.BigEndian.Uint16(uh[0:])
+	p.DstPort = binary.BigEndian.Uint16(uh[2:])
+	p.Window = binary.BigEndian.Uint16(uh[4:])
+	p.HeaderLength = uint16(f.offset - f.ipOffset + udpLength)
+}
+
+func (f *frame) fillICMP(p *Packet) {
+	p.Window = binary.BigEndian.Uint16(f.data[f.offset:])
+	p.HeaderLength = uint16(f.offset - f.ipOffset + icmpLength)
+}
+
+// fillPayload takes what was captured of the payload, nothing beyond the IP
+// length: the rest of the frame is padding.
+func (f *frame) fillPayload(p *Packet) {
+	start, end := f.ipOffset+int(p.HeaderLength), min(f.ipEnd, len(f.data))
+	if start < end {
+		p.Payload = f.data[start:end:end]
+	}
+}
+
+func (ps *Parser) layerEthernet(f *frame, p *Packet) Reason {
+	// Zeek wants two bytes more than the header has (Ethernet.cc).
+	if len(f.data) <= ethernetLength+2 {
+		return ReasonShortFrame
+	}
+	p.Blocks |= BlockL2
+	p.DstMAC = MAC(f.data[0:6])
+	p.SrcMAC = MAC(f.data[6:12])
+	f.offset = ethernetLength
+	return ps.layerType(f, p, binary.BigEndian.Uint16(f.data[12:]))
+}
+
+// layerType goes on after the addresses, or after a tag, where the frame says
+// what comes.
+func (ps *Parser) layerType(f *frame, p *Packet, etherType uint16) Reason {
+	for f.isVLAN(etherType) {
+		if f.tags >= vlanTagsMax {
+			return ReasonVLANDepth
+		}
+		if f.offset+vlanLength >= len(f.data) {
+			return ReasonShortFrame
+		}
+		tag := f.data[f.offset:][:vlanLength]
+		f.addVLAN(binary.BigEndian.Uint16(tag), p)
+		etherType = binary.BigEndian.Uint16(tag[2:])
+		f.offset += vlanLength
+	}
+	if etherType == typeIPv4 || etherType == typeIPv6 {
+		return ps.layerIP(f, p)
+	}
+	return judgeType(etherType)
+}
+
+func judgeType(etherType uint16) Reason {
+	if etherType <= typeLengthMax {
+		return ReasonLLC
+	}
+	switch etherType {
+	case typeARP, typeRARP:
+		return ReasonARP
+	case typeLLDP:
+		return ReasonLLDP
+	case typeMPLS, typeMPLSMulti:
+		return ReasonMPLS
+	case typePPPoEDisc, typePPPoE:
+		return ReasonPPPoE
+	}
+	return ReasonEtherType
+}
+
+// layerIP goes by the version nibble, whatever the EtherType said (Zeek: IP.cc,
+// AnalyzePacket).
+func (ps *Parser) layerIP(f *frame, p *Packet) Reason {
+	f.ipOffset = f.offset
+	if f.offset+ipv4Length > len(f.data) {
+		return ReasonIPHeader
+	}
+	switch f.data[f.offset] >> 4 {
+	case 4:
+		return ps.layerIPv4(f, p)
+	case 6:
+		return ps.layerIPv6(f, p)
+	}
+	return ReasonIPVersion
+}
+
+// setIPLength takes the length that the header says; false if it can't be.
+func (f *frame) setIPLength(p *Packet, length int) bool {
+	p.IPLength = uint32(length)
+	f.ipEnd = f.ipOffset + length
+	if f.ipEnd <= len(f.data) {
+		p.State |= StateComplete
+	}
+	return length != 0 && f.ipEnd <= f.wire
+}
+
+func (ps *Parser) layerIPv4(f *frame, p *Packet) Reason {
+	iph := f.data[f.offset:][:ipv4Length]
+	header := int(iph[0]&0xf) * 4
+	length := int(binary.BigEndian.Uint16(iph[2:]))
+	if length == 0 && ps.IgnoreChecksums {
+		p.State |= StateNoLength
+		length = len(f.data) - f.offset
+	}
+	if !f.setIPLength(p, length) || header > length {
+		return ReasonIPLength
+	}
+	if f.offset+header > len(f.data) || header < ipv4Length {
+		return ReasonIPHeader
+	}
+	if ps.verifies() && !isWhole(sum(f.data[f.offset:][:header], 0)) {
+		return ReasonIPChecksum
+	}
+	mapIPv4(&p.Src, iph[12:16])
+	mapIPv4(&p.Dst, iph[16:20])
+	p.IPID = uint32(binary.BigEndian.Uint16(iph[4:]))
+	f.protocol = iph[9]
+	f.offset += header
+	fragment := binary.BigEndian.Uint16(iph[6:])
+	if fragment&ipv4FragmentMask == 0 {
+		return ps.layerTransport(f, p)
+	}
+	p.FragmentID = p.IPID
+	p.FragmentOffset = fragment << 3
+	p.FragmentMore = fragment>>13&1 != 0
+	return ps.layerFragment(f, p)
+}
+
+// mapIPv4 stores the IPv4-mapped form of an address (RFC 4291, section 2.5.5.2),
+// as two words: half the time of byte by byte.
+func mapIPv4(to *Addr, a []byte) {
+	binary.LittleEndian.PutUint64(to[:8], 0)
+	binary.LittleEndian.PutUint64(to[8:], 0xffff<<16|uint64(binary.LittleEndian.Uint32(a))<<32)
+}
+
+// layerFragment ends the walk at a fragment, whose transport header is not read.
+// One that was not captured whole can't be reassembled: the first then stands
+// for the datagram, others for nothing (Zeek: IP.cc, AnalyzePacket).
+func (ps *Parser) layerFragment(f *frame, p *Packet) Reason {
+	if p.State&StateComplete == 0 {
+		if p.FragmentOffset != 0 {
+			return ReasonFragment
+		}
+		p.FragmentID, p.FragmentMore = 0, false
+		return ps.layerTransport(f, p)
+	}
+	p.State |= StateFragment
+	p.Blocks |= BlockFragment
+	p.Protocol = f.protocol
+	p.HeaderLength = uint16(f.offset - f.ipOffset)
+	f.fillPayload(p)
+	return ReasonNone
+}
+
+func (ps *Parser) layerIPv6(f *frame, p *Packet) Reason {
+	if f.offset+ipv6Length > len(f.data) {
+		return ReasonIPHeader
+	}
+	ip6h := f.data[f.offset:][:ipv6Length]
+	if !f.setIPLength(p, int(binary.BigEndian.Uint16(ip6h[4:]))+ipv6Length) {
+		return ReasonIPLength
+	}
+	p.State |= StateIPv6
+	p.Src = Addr(ip6h[8:24])
+	p.Dst = Addr(ip6h[24:40])
+	p.IPID = binary.BigEndian.Uint32(ip6h) & 0xfffff
+	f.protocol = ip6h[6]
+	f.offset += ipv6Length
+	if isExtension(f.protocol) {
+		return ps.layerExtension(f, p)
+	}
+	return ps.layerTransport(f, p)
+}
+
+// replaceDestination takes the last address of a routing header of type 0 or 2
+// that still has a way to go (RFC 2460, section 4.4; RFC 6275, section 6.4).
+func (f *frame) replaceDestination(p *Packet, ext []byte) {
+	type0 := ext[2] == 0 && ext[1] >= 2 && ext[1]%2 == 0
+	type2 := ext[2] == 2 && ext[1] == 2
+	if f.routed || ext[3] == 0 || !(type0 || type2) {
+		return
+	}
+	f.routed = true
+	p.Dst = Addr(ext[len(ext)-16:])
+}
+
+// extensionLength is the length of an extension header whose second byte is
+// length, bytes.
+func extensionLength(protocol, length uint8) int {
+	switch protocol {
+	case protocolFragment, protocolESP:
+		return 8
+	case protocolAH:
+		return (int(length) + 2) * 4
+	}
+	return (int(length) + 1) * 8
+}
+
+// layerExtension walks a chain of IPv6 extension headers. It ends after a
+// fragment header, ESP or mobility, and before a header that was cut, whose
+// number then stands for the transport protocol (Zeek: IP.cc,
+// IPv6_Hdr_Chain::Init).
+func (ps *Parser) layerExtension(f *frame, p *Packet) Reason {
+	for isExtension(f.protocol) {
+		f.walked++
+		if f.walked > extensionsMax {
+			return ReasonIPExtension
+		}
+		if f.offset+8 > len(f.data) { // no extension header is shorter
+			return ps.layerTransport(f, p)
+		}
+		end := f.offset + extensionLength(f.protocol, f.data[f.offset+1])
+		if end > len(f.data) {
+			return ps.layerTransport(f, p)
+		}
+		if end > f.ipEnd {
+			return ReasonIPLength
+		}
+		ext := f.data[f.offset:end]
+		switch f.protocol {
+		case protocolESP, protocolMobility:
+			return ReasonESPMobility
+		case protocolFragment:
+			p.FragmentID = binary.BigEndian.Uint32(ext[4:])
+			p.FragmentOffset = binary.BigEndian.Uint16(ext[2:]) &^ 7
+			p.FragmentMore = ext[3]&1 != 0
+			f.protocol, f.offset = ext[0], end
+			return ps.layerFragment(f, p)
+		case protocolDestinations:
+			if !f.layerOptions(p, ext[2:]) {
+				return ReasonIPExtension
+			}
+		case protocolRouting:
+			f.replaceDestination(p, ext)
+		}
+		f.protocol, f.offset = ext[0], end
+	}
+	return ps.layerTransport(f, p)
+}
+
+// layerOptions walks destination options: a home address is the source (RFC
+// 6275, section 6.3). False: more of them than the bound.
+func (f *frame) layerOptions(p *Packet, options []byte) bool {
+	for {
+		f.walked++
+		if f.walked > extensionsMax {
+			return false
+		}
+		if len(options) > 0 && options[0] == optionPad1 {
+			options = options[1:]
+			continue
+		}
+		if len(options) < 2 || len(options) < 2+int(options[1]) {
+			return true
+		}
+		if options[0] == optionHome && options[1] == 16 && !f.home {
+			f.home = true
+			p.Src = Addr(options[2:18])
+		}
+		options = options[2+int(options[1]):]
+	}
+}
+
+func (ps *Parser) layerTransport(f *frame, p *Packet) Reason {
+	if reason := judgeProtocol(f.protocol); reason != ReasonNone {
+		return reason
+	}
+	p.Protocol = f.protocol
+	switch f.protocol {
+	case ProtocolTCP:
+		if !f.hasTransport(tcpLength) {
+			return ReasonTransportHeader
+		}
+		f.fillTCP(p)
+		if p.State&StateMalformed != 0 {
+			return ReasonNone
+		}
+	case ProtocolUDP:
+		if !f.hasTransport(udpLength) {
+			return ReasonTransportHeader
+		}
+		f.fillUDP(p)
+	case ProtocolICMP, ProtocolICMPv6:
+		if !f.hasTransport(icmpLength) {
+			return ReasonTransportHeader
+		}
+		f.fillICMP(p)
+	default:
+		p.HeaderLength = uint16(f.offset - f.ipOffset)
+	}
+	f.fillPayload(p)
+	if ps.verifies() {
+		f.judgeChecksum(p)
+	}
+	return ReasonNone
+}
+
+func (ps *Parser) verifies() bool { return ps.VerifyChecksums && !ps.IgnoreChecksums }
