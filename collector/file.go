@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"conntap/bpf"
+)
+
+// maxOpenFiles is how many captures stay open from the start. Of more, each is
+// opened when its time comes: a directory of rotated captures needs one or two.
+const maxOpenFiles = 16
+
+// FileOptions say how capture files are read.
+type FileOptions struct {
+	// Parser turns frames into packets; its Link is set for each frame.
+	Parser bpf.Parser
+	// Stdin is what the path "-" stands for, os.Stdin if nil.
+	Stdin io.Reader
+}
+
+// FileSource yields the packets of capture files, merged by time. Except for
+// Stats and Progress its methods are for one goroutine.
+type FileSource struct {
+	stdin    io.Reader
+	parser   bpf.Parser
+	merge    merge
+	stale    bool    // merge[0] has no current frame before it is refilled
+	problems []error // to be told after the last packet
+
+	files         int
+	first, latest int64
+	cut, badTimes uint64
+	stats         Stats
+	total         int64 // bytes of all files, -1: unknown
+	consumed      atomic.Int64
+
+	mutex     sync.Mutex
+	published Stats // guarded by mutex
+}
+
+var _ Source = (*FileSource)(nil)
+
+// FileSummary is what is to be said of the input as a whole.
+type FileSummary struct {
+	// Files is how many captures were opened.
+	Files int
+	// Size is their bytes on disk, compressed if they are; of streams what was
+	// read.
+	Size int64
+	// First and Last are the earliest and the latest time of a frame, ns since
+	// 1970; both 0 without frames.
+	First, Last int64
+	// Cut is how many frames are shorter than they were on the wire: a snap
+	// length was set.
+	Cut uint64
+	// BadTimes is how many frames have a time beyond the year 2242 or before
+	// 1970, which was set to the bound.
+	BadTimes uint64
+}
+
+// OpenFiles opens capture files, pcap and pcapng, plain or compressed with gzip or
+// zstd, which their content tells. A path is a file, a directory (all files below
+// it) or "-", which is standard input. If a named file can't be read the error
+// says so for each of them; what can't be read in a directory is told by Read
+// after the last packet.
+func OpenFiles(paths []string, opts FileOptions) (*FileSource, error) {
+	s := &FileSource{parser: opts.Parser, stdin: opts.Stdin}
+	if s.stdin == nil {
+		s.stdin = os.Stdin
+	}
+	var failed []error
+	for _, path := range paths {
+		if err := s.add(path); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) == 0 && len(s.merge) == 0 && s.files == 0 {
+		failed = append(s.problems, errors.New("no capture files to read"))
+	}
+	if len(failed) > 0 {
+		_ = s.Close()
+		return nil, errors.Join(failed...)
+	}
+	return s, nil
+}
+
+// add opens what one path stands for.
+func (s *FileSource) add(path string) error {
+	if path == "-" {
+		return s.addCapture(&capture{name: "standard input", file: io.NopCloser(s.stdin)}, -1)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, withoutPath(err))
+	}
+	if info.IsDir() {
+		s.addDirectory(path)
+		return nil
+	}
+	return s.addFile(path, info)
+}
+
+// addDirectory adds the files below a directory in the order of their names.
+func (s *FileSource) addDirectory(path string) {
+	_ = filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", path, withoutPath(err))
+		} else if !entry.IsDir() {
+			err = s.addFound(path)
+		}
+		if err != nil {
+			s.problems = append(s.problems, err)
+		}
+		return nil
+	})
+}
+
+func (s *FileSource) addFound(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, withoutPath(err))
+	}
+	if !info.Mode().IsRegular() { // opening a named pipe would wait for its writer
+		return fmt.Errorf("%s: not a regular file", path)
+	}
+	return s.addFile(path, info)
+}
+
+func (s *FileSource) addFile(path string, info fs.FileInfo) error {
+	size := int64(-1)
+	if info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return s.addCapture(&capture{name: path, path: path}, size)
+}
+
+// addCapture opens a capture and reads its first frame, by which it is merged.
+func (s *FileSource) addCapture(c *capture, size int64) error {
+	c.order, c.consumed = s.files, &s.consumed
+	if err := c.open(); err != nil {
+		return err
+	}
+	s.files++
+	if size < 0 || s.total < 0 {
+		s.total = -1
+	} else {
+		s.total += size
+	}
+	if err := c.refillNext(); err != nil {
+		s.end(c, err)
+		return nil
+	}
+	if s.files > maxOpenFiles && size >= 0 {
+		c.park()
+	}
+	s.merge.push(c)
+	return nil
+}
+
+// end closes a capture that has no further frame and notes why, if it wasn't its
+// end.
+func (s *FileSource) end(c *capture, err error) {
+	if err != io.EOF {
+		s.problems = append(s.problems, c.broken(err))
+	}
+	s.badTimes += c.badTimes
+	c.close()
+}
+
+// Read implements [Source]. It returns fewer packets than asked for, even none,
+// when a file's memory must be refilled, which would overwrite their payloads.
+// After the last packet it returns io.EOF, or all that was wrong with the files.
+func (s *FileSource) Read(dst []bpf.Packet) (int, error) {
+	if s.stale {
+		s.stale = false
+		s.advanced(s.merge[0].refillNext())
+	}
+	n := 0
+	for n < len(dst) && len(s.merge) > 0 && !s.stale {
+		c := s.merge[0]
+		if c.parked() && !s.resume(c) {
+			continue
+		}
+		s.take(&c.frame, &dst[n])
+		n++
+		s.advanced(c.next())
+	}
+	s.publish()
+	if n == 0 && len(s.merge) == 0 {
+		return 0, s.lastError()
+	}
+	return n, nil
+}
+
+// take turns a frame into a packet and counts it. A frame without one still moves
+// time, and with it Zeek's timers. A filter on frames has its place before the
+// parser.
+func (s *FileSource) take(f *frame, p *bpf.Packet) {
+	s.stats.Seen++
+	if s.stats.Seen == 1 {
+		s.first, s.latest = f.time, f.time
+	}
+	s.first, s.latest = min(s.first, f.time), max(s.latest, f.time)
+	if uint64(len(f.data)) < uint64(f.wire) {
+		s.cut++
+	}
+	s.parser.Link = f.link
+	reason := s.parser.Parse(f.data, int(f.wire), p)
+	if reason != bpf.ReasonNone {
+		s.stats.Skipped[reason]++
+		*p = bpf.Packet{Kind: bpf.KindNone, Time: f.time, Ordinal: s.stats.Seen}
+		return
+	}
+	p.Time, p.Ordinal = f.time, s.stats.Seen
+	s.stats.Recorded++
+	s.stats.Packets++
+	s.stats.Bytes += uint64(f.wire)
+}
+
+// advanced goes on after the first capture moved to its next frame, or not.
+func (s *FileSource) advanced(err error) {
+	switch err {
+	case nil:
+		s.merge.settle()
+	case errRefill:
+		s.stale = true
+	default:
+		s.end(s.merge[0], err)
+		s.merge.pop()
+	}
+}
+
+// resume opens a parked capture again and goes to its first frame.
+func (s *FileSource) resume(c *capture) bool {
+	err := c.open()
+	if err != nil {
+		s.problems = append(s.problems, err)
+		s.merge.pop()
+		return false
+	}
+	time := c.frame.time
+	if err = c.refillNext(); err != nil {
+		s.advanced(err)
+		return false
+	}
+	if c.frame.time != time { // it was written anew in the meantime
+		s.merge.settle()
+		return false
+	}
+	return true
+}
+
+func (s *FileSource) lastError() error {
+	if len(s.problems) > 0 {
+		return errors.Join(s.problems...)
+	}
+	return io.EOF
+}
+
+// Now implements [Source].
+func (s *FileSource) Now() int64 { return s.latest }
+
+// ClockOffset implements [Source].
+func (s *FileSource) ClockOffset() int64 { return 0 }
+
+// Stats implements [Source]: the account as of the end of the last Read.
+func (s *FileSource) Stats() Stats {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.published
+}
+
+func (s *FileSource) publish() {
+	s.mutex.Lock()
+	s.published = s.stats
+	s.mutex.Unlock()
+}
+
+// Progress says how many bytes of how many were read, compressed ones of
+// compressed files. total is -1 where it can't be known, as of a pipe. It may be
+// called from any goroutine.
+func (s *FileSource) Progress() (read, total int64) {
+	return s.consumed.Load(), s.total
+}
+
+// Summary describes what was read so far.
+func (s *FileSource) Summary() FileSummary {
+	size := s.total
+	if size < 0 {
+		size = s.consumed.Load()
+	}
+	return FileSummary{
+		Files: s.files, Size: size, First: s.first, Last: s.latest, Cut: s.cut, BadTimes: s.badTimes,
+	}
+}
+
+// Close implements [Source]. Read then returns what it returns after the last
+// packet.
+func (s *FileSource) Close() error {
+	for _, c := range s.merge {
+		c.close()
+	}
+	s.merge, s.stale = nil, false
+	return nil
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"fmt"
+
+	"conntap/bpf"
+)
+
+// LiveConfig says what to capture.
+type LiveConfig struct {
+	// Interfaces are the names of the interfaces, at least one. They feed one
+	// stream of packets; an interface's place here is its slot.
+	Interfaces []string
+	// Capture, Direction and Promiscuous hold for all interfaces; "" is auto.
+	Capture     Capture
+	Direction   Direction
+	Promiscuous Promiscuous
+	// RingBytes is the size of the ring between kernel and reader, rounded up to
+	// a power of two; 0 is 16 MiB per CPU, 256 MiB at most.
+	RingBytes int
+	// Warn is told what the user should know, a sentence at a time, before it
+	// takes effect. Optional.
+	Warn func(sentence string)
+
+	clsact bool // attach by clsact even where TCX is to be had
+}
+
+// Attachment is what was obtained on one interface.
+type Attachment struct {
+	Interface Interface `json:"interface"`
+	// Ingress and Egress are the hooks in use: "XDP native", "XDP generic",
+	// "TCX", "clsact", or "" for a direction that is not captured.
+	Ingress string `json:"ingress"`
+	Egress  string `json:"egress"`
+	// Promiscuous says whether the interface was asked to take all frames.
+	Promiscuous bool `json:"promiscuous"`
+}
+
+// String is the attachment in the words of the start line, such as "eth0
+// (virtio_net, 10.0.0.5, 2 queues, MTU 1500): in XDP native, out TCX".
+func (a *Attachment) String() string {
+	text, separator := a.Interface.describe(), ": "
+	for _, part := range []struct{ name, mode string }{{"in", a.Ingress}, {"out", a.Egress}} {
+		if part.mode != "" {
+			text += separator + part.name + " " + part.mode
+			separator = ", "
+		}
+	}
+	if a.Promiscuous {
+		text += ", promiscuous"
+	}
+	return text
+}
+
+// HookStats is what one CPU did with the frames of one hook.
+type HookStats struct {
+	Interface string
+	Hook      bpf.Hook
+	CPU       int
+	bpf.Counters
+}
+
+// addCounters adds c to sum.
+func addCounters(sum, c *bpf.Counters) {
+	sum.Seen += c.Seen
+	sum.Recorded += c.Recorded
+	sum.Filtered += c.Filtered
+	sum.Lost += c.Lost
+	for reason := range sum.Skipped {
+		sum.Skipped[reason] += c.Skipped[reason]
+	}
+}
+
+// Sizes of the ring, bytes.
+const (
+	ringPerCPU  = 16 << 20
+	ringLargest = 256 << 20
+	ringLeast   = 64 << 10 // a multiple of every page size
+)
+
+// ringSize is the size of the ring that the kernel gets to see: a power of two.
+func ringSize(wish, cpus int) (uint32, error) {
+	if wish == 0 {
+		wish = min(cpus*ringPerCPU, ringLargest)
+	}
+	if wish < 0 || wish > 1<<30 {
+		return 0, fmt.Errorf("ring of %d bytes: the kernel takes %d to %d", wish, ringLeast, 1<<30)
+	}
+	size := ringLeast
+	for size < wish {
+		size *= 2
+	}
+	return uint32(size), nil
+}

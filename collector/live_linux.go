@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"conntap/bpf"
+)
+
+const (
+	// readTimeout is how long Read waits for packets: the kernel wakes it once
+	// in a while only, so that this bounds how old the last packets get.
+	readTimeout = 100 * time.Millisecond
+	// stampMargin is more than passes between a packet's time stamp and its place
+	// in the ring, even if the (virtual) CPU is taken away in between.
+	stampMargin = int64(10 * time.Millisecond)
+)
+
+// Live yields the packets of network interfaces. Read is for one goroutine; the
+// other methods may be called from any.
+type Live struct {
+	obtained []Attachment
+	taps     []*tap
+	promisc  []promiscuousSocket
+
+	ring     *ring
+	batch    bpf.Batch
+	inBatch  bool // batch may hold more packets
+	segments segmenter
+	now      atomic.Int64
+	clock    wallClock
+	offset   atomic.Int64 // clock's
+	packets  atomic.Uint64
+
+	detached atomic.Bool // no program runs any more
+	drained  atomic.Bool // the ring is empty for good, and unmapped
+
+	mu     sync.Mutex // guards what follows
+	loader *loader    // nil once everything is released
+	final  []HookStats
+	closed bool
+}
+
+var _ Source = (*Live)(nil)
+
+// OpenLive attaches to interfaces in the calling thread's network namespace.
+// Errors say what to do. It must run with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON;
+// promiscuous mode takes CAP_NET_RAW. Linux 6.1 and later; 5.15 best effort.
+func OpenLive(c LiveConfig) (*Live, error) {
+	interfaces, plans, err := prepare(&c)
+	if err != nil {
+		return nil, err
+	}
+	l := &Live{}
+	if err := l.open(&c, interfaces, plans); err != nil {
+		return nil, errors.Join(err, l.abandon())
+	}
+	return l, nil
+}
+
+// prepare does all that can fail before anything is attached.
+func prepare(c *LiveConfig) ([]*Interface, []plan, error) {
+	if c.Warn == nil {
+		c.Warn = func(string) {}
+	}
+	err := errors.Join(oneOf("capture", &c.Capture, Captures), oneOf("direction", &c.Direction, Directions),
+		oneOf("promiscuous", &c.Promiscuous, PromiscuousChoices))
+	if err != nil {
+		return nil, nil, err
+	}
+	interfaces, plans, err := planAll(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	promiscuous := false
+	for _, p := range plans {
+		promiscuous = promiscuous || p.promiscuous
+	}
+	held, err := effectiveCapabilities()
+	if err != nil {
+		return nil, nil, err
+	}
+	needed := neededCapabilities(promiscuous)
+	if err := rightsError(held.missing(needed), needed); err != nil {
+		return nil, nil, err
+	}
+	warnings(c.Warn, interfaces, plans)
+	return interfaces, plans, nil
+}
+
+// planAll finds the interfaces and decides what to do on each.
+func planAll(c *LiveConfig) (interfaces []*Interface, plans []plan, err error) {
+	if len(c.Interfaces) == 0 {
+		return nil, nil, errors.New("no interface to capture on: name one with -i")
+	}
+	taken := map[int]bool{}
+	for _, name := range c.Interfaces {
+		i, err := findInterface(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if taken[i.Index] {
+			return nil, nil, fmt.Errorf("%s is named twice: its packets would be counted twice", name)
+		}
+		taken[i.Index] = true
+		p, err := planCapture(i, c.Capture, c.Direction, c.Promiscuous)
+		if err != nil {
+			return nil, nil, err
+		}
+		interfaces, plans = append(interfaces, i), append(plans, p)
+	}
+	return interfaces, plans, nil
+}
+
+func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error {
+	kernel, release, err := runningKernel()
+	if err != nil {
+		return err
+	}
+	if err := checkKernel(kernel, release); err != nil {
+		return err
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("raising the limit of locked memory, for kernels before 5.11: %w (try ulimit -l unlimited)", err)
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("counting CPUs: %w", err)
+	}
+	size, err := ringSize(c.RingBytes, cpus)
+	if err != nil {
+		return err
+	}
+	if l.loader, err = newLoader(kernel, len(interfaces), size); err != nil {
+		return err
+	}
+	l.loader.clsact = l.loader.clsact || c.clsact
+	if l.ring, err = openRing(l.loader.shared[conntapMapRing]); err != nil {
+		return err
+	}
+	l.advance(bootTime())
+	for slot, i := range interfaces {
+		if err := l.attach(i, plans[slot], uint16(slot), c.Warn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach carries out the plan for one interface.
+func (l *Live) attach(i *Interface, p plan, slot uint16, warn func(string)) error {
+	a := Attachment{Interface: *i, Promiscuous: p.promiscuous}
+	if p.promiscuous {
+		socket, err := enterPromiscuous(i)
+		if err != nil {
+			return err
+		}
+		l.promisc = append(l.promisc, socket)
+	}
+	// Egress first: an answer must not overtake what it answers.
+	if p.egress {
+		t, err := attachTC(l.loader, i, slot, bpf.HookTCEgress)
+		if err != nil {
+			return err
+		}
+		l.taps, a.Egress = append(l.taps, t), t.mode
+	}
+	if p.ingress != ingressNone {
+		t, err := attachIngress(l.loader, i, p, slot, warn)
+		if err != nil {
+			return err
+		}
+		l.taps, a.Ingress = append(l.taps, t), t.mode
+	}
+	l.obtained = append(l.obtained, a)
+	return nil
+}
+
+// attachIngress attaches to the hook of the plan, or to TCX where the plan
+// allows it and the driver has no native XDP.
+func attachIngress(l *loader, i *Interface, p plan, slot uint16, warn func(string)) (*tap, error) {
+	if p.ingress == ingressTCX {
+		return attachTC(l, i, slot, bpf.HookTCIngress)
+	}
+	t, err := attachXDP(l, i, slot, p.ingress == ingressXDPGeneric)
+	if err == nil || !p.fallback || errors.Is(err, errHeld) {
+		return t, err
+	}
+	warn(fmt.Sprintf("%v; TCX it is", err))
+	return attachTC(l, i, slot, bpf.HookTCIngress)
+}
+
+// Obtained is what was obtained, an element per interface.
+func (l *Live) Obtained() []Attachment { return l.obtained }
+
+// Read implements Source. It waits for 100 ms at most.
+func (l *Live) Read(dst []bpf.Packet) (int, error) {
+	if l.drained.Load() {
+		return 0, io.EOF
+	}
+	detached := l.detached.Load() // before the ring is found empty
+	n, err := l.fill(dst)
+	if n == 0 && err == nil && !detached {
+		n, err = l.fillLater(dst)
+	}
+	if n == 0 && err == nil && detached {
+		return l.end()
+	}
+	l.packets.Add(uint64(n))
+	return n, err
+}
+
+// advance moves Now on, if it is not there yet.
+func (l *Live) advance(now int64) {
+	if now > l.now.Load() {
+		l.now.Store(now)
+		l.clock.refresh(now)
+		l.offset.Store(l.clock.offset)
+	}
+}
+
+// end returns resources after the last packet.
+func (l *Live) end() (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.release(); err != nil {
+		return 0, err
+	}
+	return 0, io.EOF
+}
+
+// fillLater waits for the kernel and tries again. If still nothing came, time
+// has moved on all the same.
+func (l *Live) fillLater(dst []bpf.Packet) (int, error) {
+	if err := l.ring.wait(readTimeout); err != nil {
+		return 0, err
+	}
+	now := bootTime() // before the ring is found empty
+	n, err := l.fill(dst)
+	if n == 0 && err == nil && l.ring.empty() {
+		l.advance(now - stampMargin)
+	}
+	return n, err
+}
+
+// fill stores what is there in dst.
+func (l *Live) fill(dst []bpf.Packet) (n int, err error) {
+	l.ring.release(l.inBatch)
+	n = l.segments.fill(dst)
+	var latest int64
+	for n < len(dst) {
+		if !l.batch.Next(&dst[n]) {
+			if more, batchErr := l.nextBatch(); !more {
+				err = batchErr
+				break
+			}
+			continue
+		}
+		latest = max(latest, dst[n].Time)
+		if l.segments.start(&dst[n]) {
+			n += l.segments.fill(dst[n:])
+		} else {
+			n++
+		}
+	}
+	l.advance(latest - stampMargin)
+	return n, err
+}
+
+// nextBatch goes on to the next sample, if there is one.
+func (l *Live) nextBatch() (bool, error) {
+	l.inBatch = false
+	if err := l.batch.Err(); err != nil {
+		return false, fmt.Errorf("reading the ring: %w", err)
+	}
+	sample := l.ring.next()
+	if sample == nil {
+		return false, nil
+	}
+	l.inBatch = true
+	if err := l.batch.Reset(sample); err != nil {
+		return false, fmt.Errorf("reading the ring: %w", err)
+	}
+	return true, nil
+}
+
+// Now implements Source. It trails the last packet's time stamp by 10 ms: a
+// packet stamped a little earlier may still be on its way into the ring.
+func (l *Live) Now() int64 { return l.now.Load() }
+
+// ClockOffset implements Source.
+func (l *Live) ClockOffset() int64 { return l.offset.Load() }
+
+// RingUsed says how many bytes of the ring wait for Read, and of how many.
+func (l *Live) RingUsed() (used, size uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.loader == nil {
+		return 0, 0
+	}
+	return l.ring.used(), l.ring.mask + 1
+}
+
+// Stats implements Source. It balances when no packet is in the middle of a
+// program, so certainly after Close.
+func (l *Live) Stats() Stats {
+	total := Stats{Packets: l.packets.Load()}
+	for _, row := range l.HookStats() {
+		addCounters(&total.Counters, &row.Counters)
+	}
+	return total
+}
+
+// HookStats is the same account by interface, hook and CPU; rows of zeros are
+// left out.
+func (l *Live) HookStats() []HookStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.loader == nil {
+		return l.final
+	}
+	return l.readCounters()
+}
+
+func (l *Live) readCounters() []HookStats {
+	var rows []HookStats
+	counters := l.loader.shared[conntapMapCounters]
+	for slot := range l.obtained {
+		for hook := range bpf.Hook(bpf.HookCount) {
+			var perCPU []bpf.Counters
+			if err := counters.Lookup(uint32(slot)*bpf.HookCount+uint32(hook), &perCPU); err != nil {
+				panic(fmt.Sprintf("reading the BPF counters: %v", err)) // an array has all its keys
+			}
+			for cpu := range perCPU {
+				if perCPU[cpu].Seen != 0 {
+					rows = append(rows, HookStats{l.obtained[slot].Interface.Name, hook, cpu, perCPU[cpu]})
+				}
+			}
+		}
+	}
+	return rows
+}
+
+// Close detaches from all interfaces; Read then returns what the ring still
+// holds, and io.EOF. Who does not read on calls Close again, when no Read is
+// under way, to release the ring.
+func (l *Live) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return l.release()
+	}
+	l.closed = true
+	err := l.detach()
+	waitForPrograms()
+	l.detached.Store(true)
+	return err
+}
+
+// detach undoes attach, last first.
+func (l *Live) detach() error {
+	var errs []error
+	for _, t := range slices.Backward(l.taps) {
+		errs = append(errs, t.detach())
+	}
+	for _, socket := range l.promisc {
+		errs = append(errs, socket.Close())
+	}
+	l.taps, l.promisc = nil, nil
+	return errors.Join(errs...)
+}
+
+// membarrierGlobal is linux/membarrier.h, MEMBARRIER_CMD_GLOBAL.
+const membarrierGlobal = 1
+
+// waitForPrograms returns when every BPF program that ran at the call has ended.
+func waitForPrograms() {
+	// The command is synchronize_rcu, and programs run in RCU read-side sections
+	// (kernel/sched/membarrier.c). It is refused with nohz_full.
+	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0)
+	if errno != 0 {
+		time.Sleep(5 * readTimeout)
+	}
+}
+
+// release gives back what Close left for Read. The account stays.
+func (l *Live) release() error {
+	if l.loader == nil {
+		return nil
+	}
+	l.final = l.readCounters()
+	l.drained.Store(true)
+	err := l.ring.close()
+	l.loader.close()
+	l.loader = nil
+	return err
+}
+
+// abandon releases what a failed open has got so far.
+func (l *Live) abandon() error {
+	err := l.detach()
+	if l.ring != nil {
+		err = errors.Join(err, l.ring.close())
+	}
+	if l.loader != nil {
+		l.loader.close()
+	}
+	return err
+}

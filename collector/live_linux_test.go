@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"conntap/bpf"
+)
+
+// testRing is the ring of most tests, bytes.
+const testRing = 1 << 20
+
+// openLive opens a live source that the test closes.
+func openLive(t testing.TB, c LiveConfig) *Live {
+	t.Helper()
+	if c.RingBytes == 0 {
+		c.RingBytes = testRing
+	}
+	l, err := OpenLive(c)
+	must(t, err)
+	t.Cleanup(func() {
+		l.Close()
+		l.Close()
+	})
+	return l
+}
+
+// readAll closes l and reads what it still holds; payloads are not kept.
+func readAll(t testing.TB, l *Live) []bpf.Packet {
+	t.Helper()
+	must(t, l.Close())
+	var all []bpf.Packet
+	dst := make([]bpf.Packet, 100)
+	for {
+		n, err := l.Read(dst)
+		all = append(all, dst[:n]...)
+		if err == io.EOF {
+			return all
+		}
+		must(t, err)
+	}
+}
+
+func TestLiveAttach(t *testing.T) {
+	tests := []struct {
+		name    string
+		address string
+		config  LiveConfig
+		want    string // of the start line
+		hooks   string // of the packets that come, in order
+	}{
+		{"host", "10.0.0.2/24", LiveConfig{}, "in TCX, out TCX", "1 2"},
+		{"link-local address does not count", "fe80::1/64", LiveConfig{}, "in TCX, promiscuous", "1"},
+		{"mirror port", "", LiveConfig{}, "in TCX, promiscuous", "1"},
+		{"mirror port, not promiscuous", "", LiveConfig{Promiscuous: PromiscuousOff}, "in TCX", "1"},
+		{"XDP on a host", "10.0.0.2/24", LiveConfig{Capture: CaptureXDP}, "in XDP native, out TCX", "0 2"},
+		{"XDP in", "10.0.0.2/24", LiveConfig{Capture: CaptureXDP, Direction: DirectionIn}, "in XDP native", "0"},
+		{"generic XDP", "", LiveConfig{Capture: CaptureXDPGeneric}, "in XDP generic, promiscuous", "0"},
+		{"out", "10.0.0.2/24", LiveConfig{Direction: DirectionOut}, "out TCX", "2"},
+		{"clsact", "10.0.0.2/24", LiveConfig{clsact: true}, "in clsact, out clsact", "1 2"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			enterNamespace(t)
+			addVeth(t, "tap", "far")
+			if strings.Contains(tt.address, ":") {
+				must(t, os.WriteFile("/proc/sys/net/ipv6/conf/tap/disable_ipv6", []byte("0"), 0))
+			}
+			if tt.address != "" {
+				addAddress(t, "tap", tt.address)
+			}
+			tt.config.Interfaces = []string{"tap"}
+			l := openLive(t, tt.config)
+
+			got := l.Obtained()[0]
+			if text := got.String(); !strings.HasPrefix(text, "tap (veth, ") || !strings.HasSuffix(text, "): "+tt.want) {
+				t.Errorf("want %q, got %q", tt.want, text)
+			}
+			if promiscuous := linkByName(t, "tap").Attrs().Promisc != 0; promiscuous != got.Promiscuous {
+				t.Errorf("want the interface promiscuous: %v, got %v", got.Promiscuous, promiscuous)
+			}
+			newSender(t, "far").send(t, udpFrame(1, 30), arpFrame())
+			newSender(t, "tap").send(t, udpFrame(2, 30), arpFrame())
+			checkCapture(t, l, tt.hooks)
+			checkNothingLeft(t, "tap")
+		})
+	}
+}
+
+// checkCapture closes l and looks at what it has seen: one UDP packet and one
+// ARP frame on each hook.
+func checkCapture(t *testing.T, l *Live, hooks string) {
+	t.Helper()
+	packets := readAll(t, l)
+	var seen []string
+	for _, p := range packets {
+		seen = append(seen, fmt.Sprint(uint8(p.Hook)))
+		want := uint16(1)
+		if p.Hook == bpf.HookTCEgress {
+			want = 2
+		}
+		if p.SrcPort != want || p.IPLength != 58 || p.Protocol != bpf.ProtocolUDP {
+			t.Errorf("want port %d, length 58, UDP; got %+v", want, p)
+		}
+	}
+	if got := strings.Join(seen, " "); got != hooks {
+		t.Errorf("want packets on hooks %q, got %q", hooks, got)
+	}
+	stats, n := l.Stats(), uint64(len(packets))
+	if stats.Seen != 2*n || stats.Recorded != n || stats.Skipped[bpf.ReasonARP] != n || stats.Packets != n || stats.Lost != 0 {
+		t.Errorf("want %d recorded and as many ARP, got %+v", n, stats)
+	}
+	for _, row := range l.HookStats() {
+		if row.Interface != "tap" || row.Seen == 0 {
+			t.Errorf("want rows of tap with frames, got %+v", row)
+		}
+	}
+}
+
+// checkNothingLeft says what stayed on an interface after Close.
+func checkNothingLeft(t *testing.T, name string) {
+	t.Helper()
+	device := linkByName(t, name)
+	if device.Attrs().Xdp != nil && device.Attrs().Xdp.Attached {
+		t.Error("an XDP program is left")
+	}
+	if device.Attrs().Promisc != 0 {
+		t.Error("the interface is still promiscuous")
+	}
+	if holders := tcxHolders(device.Attrs().Index); len(holders) != 0 {
+		t.Errorf("TCX programs are left: %v", holders)
+	}
+	qdiscs, err := netlink.QdiscList(device)
+	must(t, err)
+	for _, qdisc := range qdiscs {
+		if qdisc.Type() == "clsact" {
+			t.Error("a clsact qdisc is left")
+		}
+	}
+}
+
+// TestLiveOrder sees packets of several interfaces in one stream, in order, with
+// times of the kernel's clock.
+func TestLiveOrder(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap0", "far0")
+	addVeth(t, "tap1", "far1")
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap0", "tap1"}})
+	before := bootTime()
+	senders := []*sender{newSender(t, "far0"), newSender(t, "far1")}
+	for port := range uint16(500) {
+		senders[port%2].send(t, udpFrame(port, 30))
+	}
+	after := bootTime()
+	packets := readAll(t, l)
+	if len(packets) != 500 {
+		t.Fatalf("want 500 packets, got %d", len(packets))
+	}
+	ordinals := map[uint64]bool{}
+	for i, p := range packets {
+		if int(p.SrcPort) != i || int(p.Interface) != i%2 || ordinals[p.Ordinal] {
+			t.Errorf("packet %d: got port %d, interface %d, ordinal %#x", i, p.SrcPort, p.Interface, p.Ordinal)
+		}
+		ordinals[p.Ordinal] = true
+		if p.Time < before || p.Time > after {
+			t.Errorf("packet %d: time %d is not from %d to %d", i, p.Time, before, after)
+		}
+	}
+}
+
+// TestLiveNow holds that time moves on without packets, and that every packet
+// stamped before Now has been read.
+func TestLiveNow(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}})
+	far := newSender(t, "far")
+	dst := make([]bpf.Packet, 7)
+	var read, idle int
+	for round := range 12 {
+		if round%3 == 0 {
+			far.send(t, udpFrame(uint16(round), 30))
+		}
+		watermark := l.Now()
+		n, err := l.Read(dst)
+		must(t, err)
+		for _, p := range dst[:n] {
+			if p.Time < watermark {
+				t.Errorf("packet of %d came after Now said %d", p.Time, watermark)
+			}
+		}
+		if n == 0 {
+			idle++
+			if lag := bootTime() - l.Now(); lag < stampMargin || lag > stampMargin+int64(readTimeout) {
+				t.Errorf("idle: Now lags by %d ns", lag)
+			}
+		}
+		read += n
+	}
+	if read != 4 || idle == 0 {
+		t.Errorf("want 4 packets and some idle reads, got %d and %d", read, idle)
+	}
+	if now, wall := l.Now()+l.ClockOffset(), time.Now().UnixNano(); wall-now > 1e9 || wall < now {
+		t.Errorf("Now is %d on the wall clock, which says %d", now, wall)
+	}
+}
+
+func TestLiveRefusals(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	tests := []struct {
+		name   string
+		config LiveConfig
+		want   string
+	}{
+		{"none", LiveConfig{}, "no interface to capture on: name one with -i"},
+		{"any", LiveConfig{Interfaces: []string{"any"}}, `"any" is not a device; give -i once per interface`},
+		{"unknown", LiveConfig{Interfaces: []string{"eth9"}}, `no interface is called "eth9"; there are: lo, far, tap`},
+		{"twice", LiveConfig{Interfaces: []string{"tap", "tap"}}, "tap is named twice: its packets would be counted twice"},
+		{"mode", LiveConfig{Interfaces: []string{"tap"}, Capture: "ebpf"},
+			"--capture ebpf: unknown; one of auto, xdp, xdp-generic, tcx"},
+		{"ring", LiveConfig{Interfaces: []string{"tap"}, RingBytes: -1},
+			"ring of -1 bytes: the kernel takes 65536 to 1073741824"},
+		{"XDP on loopback", LiveConfig{Interfaces: []string{"lo"}, Capture: CaptureXDP},
+			"lo: MTU 65536 may be too large for XDP native"},
+	}
+	for _, tt := range tests {
+		if _, err := OpenLive(tt.config); !strings.HasPrefix(message(err), tt.want) {
+			t.Errorf("%s:\nwant %s\ngot  %v", tt.name, tt.want, err)
+		}
+		checkNothingLeft(t, "tap")
+	}
+}
+
+// otherProgram is a program of somebody else, which lets all packets pass.
+func otherProgram(t *testing.T, kind ebpf.ProgramType, verdict int32) *ebpf.Program {
+	t.Helper()
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "other", Type: kind, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()},
+	})
+	must(t, err)
+	t.Cleanup(func() { program.Close() })
+	return program
+}
+
+const xdpPass = 2
+
+func TestLiveXDPHeld(t *testing.T) {
+	tests := []struct {
+		name   string
+		attach func(t *testing.T, index int, program *ebpf.Program) // by somebody else
+		detach string                                               // what the message advises
+	}{
+		{"by a link", func(t *testing.T, index int, program *ebpf.Program) {
+			other, err := link.AttachXDP(link.XDPOptions{Program: program, Interface: index, Flags: link.XDPDriverMode})
+			must(t, err)
+			t.Cleanup(func() { other.Close() })
+		}, "bpftool link detach id "},
+		{"by netlink", func(t *testing.T, index int, program *ebpf.Program) {
+			must(t, netlink.LinkSetXdpFdWithFlags(linkByName(t, "tap"), program.FD(), int(link.XDPDriverMode)))
+		}, "ip link set tap xdp off"},
+		{"generic, by netlink", func(t *testing.T, index int, program *ebpf.Program) {
+			must(t, netlink.LinkSetXdpFdWithFlags(linkByName(t, "tap"), program.FD(), int(link.XDPGenericMode)))
+		}, "ip link set tap xdpgeneric off"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			enterNamespace(t)
+			addVeth(t, "tap", "far")
+			device := linkByName(t, "tap")
+			tt.attach(t, device.Attrs().Index, otherProgram(t, ebpf.XDP, xdpPass))
+			id := linkByName(t, "tap").Attrs().Xdp.ProgId
+
+			_, err := OpenLive(LiveConfig{Interfaces: []string{"tap"}, Capture: CaptureXDP, RingBytes: testRing})
+			want := fmt.Sprintf("tap: an XDP program (id %d, \"other\", by pid %d) is attached; it is left alone. "+
+				"Use --capture tcx, or detach it: %s", id, os.Getpid(), tt.detach)
+			if !strings.HasPrefix(message(err), want) || !errors.Is(err, errHeld) {
+				t.Errorf("\nwant %s\ngot  %v", want, err)
+			}
+			if got := linkByName(t, "tap").Attrs().Xdp.ProgId; got != id {
+				t.Errorf("want program %d left alone, got %d", id, got)
+			}
+
+			l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, Capture: CaptureTCX})
+			newSender(t, "far").send(t, udpFrame(1, 30))
+			if packets := readAll(t, l); len(packets) != 1 {
+				t.Errorf("beside an XDP program: want 1 packet by TCX, got %d", len(packets))
+			}
+		})
+	}
+}
+
+// TestLiveTCXNeighbours has programs of others before and after ours, which the
+// packets reach all the same; also one that ends the chain.
+func TestLiveTCXNeighbours(t *testing.T) {
+	const tcxNext, tcxPass = -1, 0
+	for _, verdict := range []int32{tcxNext, tcxPass} {
+		t.Run(fmt.Sprintf("verdict %d", verdict), func(t *testing.T) {
+			enterNamespace(t)
+			addVeth(t, "tap", "far")
+			index := linkByName(t, "tap").Attrs().Index
+			attach := func(anchor link.Anchor) {
+				other, err := link.AttachTCX(link.TCXOptions{
+					Interface: index, Attach: ebpf.AttachTCXIngress, Anchor: anchor,
+					Program: otherProgram(t, ebpf.SchedCLS, verdict),
+				})
+				must(t, err)
+				t.Cleanup(func() { other.Close() })
+			}
+			attach(link.Head())
+			l := openLive(t, LiveConfig{Interfaces: []string{"tap"}})
+			attach(link.Tail())
+			newSender(t, "far").send(t, udpFrame(1, 30))
+			if packets := readAll(t, l); len(packets) != 1 {
+				t.Errorf("want 1 packet, got %d", len(packets))
+			}
+			if holders := tcxHolders(index); len(holders) != 2 {
+				t.Errorf("want the 2 programs of others left, got %v", holders)
+			}
+		})
+	}
+}
+
+// TestLiveClsactLeftovers finds a filter of a conntap that was killed, one of a
+// conntap that runs, and one of somebody else.
+func TestLiveClsactLeftovers(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	index := linkByName(t, "tap").Attrs().Index
+	program := otherProgram(t, ebpf.SchedCLS, -1)
+	left, err := attachClsact(index, netlink.HANDLE_MIN_INGRESS, program)
+	must(t, err)
+	t.Cleanup(left.handle.Close)
+	must(t, left.handle.FilterDel(&left.filter))
+	left.filter.Handle = 1 // a process that runs
+	must(t, left.handle.FilterAdd(&left.filter))
+
+	foreign := left.filter
+	foreign.Name, foreign.Handle, foreign.Priority = "foreign", 2, 1
+	must(t, left.handle.FilterAdd(&foreign))
+	dead := left.filter
+	dead.Handle = 0x7fffffff // no process has such an id
+	must(t, left.handle.FilterAdd(&dead))
+
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, clsact: true})
+	want := []string{"conntap", "conntap", "foreign"} // l's, and left's: this process has its program open
+	if got := filterNames(t, left.handle, index); !slices.Equal(got, want) {
+		t.Errorf("want filters %v, got %v", want, got)
+	}
+	newSender(t, "far").send(t, udpFrame(1, 30))
+	if packets := readAll(t, l); len(packets) != 1 {
+		t.Errorf("want 1 packet, got %d", len(packets))
+	}
+	if got := filterNames(t, left.handle, index); !slices.Equal(got, want[1:]) {
+		t.Errorf("after Close: want filters %v, got %v", want[1:], got)
+	}
+}
+
+func filterNames(t *testing.T, handle *netlink.Handle, index int) []string {
+	t.Helper()
+	filters, err := clsactFilters(handle, index, netlink.HANDLE_MIN_INGRESS)
+	must(t, err)
+	var names []string
+	for _, filter := range filters {
+		names = append(names, filter.(*netlink.BpfFilter).Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestLiveDrains fills the ring beyond its size while nobody reads: what fits
+// comes after Close, and the rest is counted as lost.
+func TestLiveDrains(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast})
+	far, frame := newSender(t, "far"), udpFrame(1, 30)
+	const sent = 2000
+	for range sent {
+		far.send(t, frame)
+	}
+	if used, size := l.RingUsed(); size != ringLeast || used < size*9/10 {
+		t.Errorf("want a ring of %d bytes that is full, got %d of %d", ringLeast, used, size)
+	}
+	packets := readAll(t, l)
+	stats := l.Stats()
+	if stats.Seen != sent || stats.Recorded != uint64(len(packets)) || stats.Lost != sent-stats.Recorded || stats.Lost == 0 {
+		t.Errorf("want %d = %d recorded + lost, got %+v", sent, len(packets), stats)
+	}
+	if n, err := l.Read(make([]bpf.Packet, 1)); n != 0 || err != io.EOF {
+		t.Errorf("want io.EOF again, got %d, %v", n, err)
+	}
+}
+
+// TestLiveReadsThrough keeps the ring going round many times, with dst of every
+// length, and payloads that must stand until the next Read.
+func TestLiveReadsThrough(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast})
+	far := newSender(t, "far")
+	var sent, got int
+	for round := range 300 {
+		for range 100 {
+			frame := udpFrame(53, 30)
+			binary.BigEndian.PutUint32(frame[42:], uint32(sent))
+			far.send(t, frame)
+			sent++
+		}
+		for got < sent {
+			dst := make([]bpf.Packet, 1+round%130)
+			n, err := l.Read(dst)
+			must(t, err)
+			for _, p := range dst[:n] {
+				if len(p.Payload) != bpf.PayloadDirection || binary.BigEndian.Uint32(p.Payload) != uint32(got) {
+					t.Fatalf("packet %d: got payload %x", got, p.Payload)
+				}
+				got++
+			}
+		}
+	}
+	if stats := l.Stats(); stats.Lost != 0 || stats.Recorded != uint64(sent) {
+		t.Errorf("want %d recorded, got %+v", sent, stats)
+	}
+}
+
+// TestLiveLeaks opens and closes, also without reading on and in failure, and
+// counts the process's open files.
+func TestLiveLeaks(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	cycle := func() {
+		for _, c := range []LiveConfig{{Capture: CaptureXDP, Direction: DirectionBoth}, {}, {clsact: true}} {
+			c.Interfaces, c.RingBytes = []string{"tap"}, ringLeast
+			l, err := OpenLive(c)
+			must(t, err)
+			must(t, l.Close())
+			must(t, l.Close())
+			if stats := l.Stats(); stats.Seen != 0 {
+				t.Errorf("want an account of nothing, got %+v", stats)
+			}
+		}
+		_, err := OpenLive(LiveConfig{Interfaces: []string{"tap", "lo"}, Capture: CaptureXDP})
+		if err == nil {
+			t.Error("want an error for native XDP on loopback")
+		}
+	}
+	cycle()
+	before := openFiles(t)
+	cycle()
+	if after := openFiles(t); after != before {
+		t.Errorf("want %d open files, got %d", before, after)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(files)
+}
+
+// TestLiveRights drops capabilities from the thread and tries.
+func TestLiveRights(t *testing.T) {
+	tests := []struct {
+		name string
+		keep []capability
+		err  string // how it starts
+	}{
+		{"what the message asks for", []capability{capBPF, capNetAdmin, capPerfmon, capNetRaw}, ""},
+		{"not promiscuous", []capability{capBPF, capNetAdmin, capPerfmon}, ""},
+		{"no CAP_BPF", []capability{capNetAdmin, capPerfmon, capNetRaw}, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
+		{"none", nil, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			enterNamespace(t)
+			addVeth(t, "tap", "far")
+			c := LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast}
+			if !slices.Contains(tt.keep, capNetRaw) {
+				c.Promiscuous = PromiscuousOff
+			}
+			var l *Live
+			var err error
+			withCapabilities(t, tt.keep, func() { l, err = OpenLive(c) })
+			if err == nil {
+				must(t, errors.Join(l.Close(), l.Close()))
+			}
+			if !strings.HasPrefix(message(err), tt.err) || (err == nil) != (tt.err == "") {
+				t.Errorf("want %q, got %v", tt.err, err)
+			}
+		})
+	}
+}
+
+// withCapabilities runs f with fewer effective capabilities on the thread.
+func withCapabilities(t *testing.T, keep []capability, f func()) {
+	t.Helper()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var all, few [2]unix.CapUserData
+	must(t, unix.Capget(&header, &all[0]))
+	few = all
+	few[0].Effective, few[1].Effective = 0, 0
+	for _, c := range keep {
+		few[c/32].Effective |= 1 << (c % 32)
+	}
+	must(t, unix.Capset(&header, &few[0]))
+	f()
+	must(t, unix.Capset(&header, &all[0]))
+}
+
+// BenchmarkLiveRead measures ring to packet, without the kernel's share.
+func BenchmarkLiveRead(b *testing.B) {
+	enterNamespace(b)
+	addVeth(b, "tap", "far")
+	l := openLive(b, LiveConfig{Interfaces: []string{"tap"}, RingBytes: 16 << 20})
+	program := l.taps[0].collection.Programs[programNames[bpf.HookTCIngress]]
+	frame, dst := udpFrame(1, 30), make([]bpf.Packet, 512)
+	const burst = 100000
+	var records int
+	for b.Loop() {
+		b.StopTimer()
+		_, err := program.Run(&ebpf.RunOptions{Data: frame, Repeat: burst})
+		must(b, err)
+		b.StartTimer()
+		for got := 0; got < burst; {
+			n, err := l.Read(dst)
+			must(b, err)
+			got += n
+		}
+		records += burst
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/record")
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package collector
+
+import (
+	"errors"
+	"io"
+
+	"conntap/bpf"
+)
+
+var errNotLinux = errors.New("live capture needs Linux; capture files can be read here")
+
+// Live yields the packets of network interfaces, on Linux.
+type Live struct{}
+
+var _ Source = (*Live)(nil)
+
+// OpenLive returns an error: there is no live capture on this system.
+func OpenLive(LiveConfig) (*Live, error) { return nil, errNotLinux }
+
+// Read implements Source.
+func (*Live) Read([]bpf.Packet) (int, error) { return 0, io.EOF }
+
+// Now implements Source.
+func (*Live) Now() int64 { return 0 }
+
+// ClockOffset implements Source.
+func (*Live) ClockOffset() int64 { return 0 }
+
+// Stats implements Source.
+func (*Live) Stats() Stats { return Stats{} }
+
+// HookStats is the account by interface, hook and CPU.
+func (*Live) HookStats() []HookStats { return nil }
+
+// RingUsed says how many bytes of the ring wait for Read, and of how many.
+func (*Live) RingUsed() (used, size uint64) { return 0, 0 }
+
+// Obtained is what was obtained, an element per interface.
+func (*Live) Obtained() []Attachment { return nil }
+
+// Close implements Source.
+func (*Live) Close() error { return nil }
+
+// Check returns an error: there is no live capture on this system.
+func Check(string) (*Report, error) { return nil, errNotLinux }

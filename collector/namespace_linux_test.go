@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"encoding/binary"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// requireRoot skips the test without root, unless skipping is a failure.
+func requireRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CONNTAP_REQUIRE_BPF") == "1" {
+		t.Fatal("root is needed, and CONNTAP_REQUIRE_BPF=1 forbids to skip")
+	}
+	t.Skip("root is needed")
+}
+
+// enterNamespace puts the test into a network namespace of its own, in which the
+// kernel sends nothing by itself. It goes away with the test. Subtests run in
+// other threads: each enters its own.
+func enterNamespace(t testing.TB) {
+	t.Helper()
+	requireRoot(t)
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	must(t, err)
+	t.Cleanup(func() {
+		defer home.Close()
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			t.Errorf("leaving the network namespace: %v", err) // the thread stays locked and dies
+			return
+		}
+		runtime.UnlockOSThread()
+	})
+	must(t, unix.Unshare(unix.CLONE_NEWNET))
+	for _, file := range []string{"all", "default"} {
+		must(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+file+"/disable_ipv6", []byte("1"), 0))
+	}
+}
+
+// addVeth makes a pair of interfaces that are up and carry no address.
+func addVeth(t testing.TB, name, peer string) {
+	t.Helper()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Flags = name, 0
+	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: peer}))
+	for _, end := range []string{name, peer} {
+		device := linkByName(t, end)
+		must(t, netlink.LinkSetARPOff(device))
+		must(t, netlink.LinkSetUp(device))
+	}
+}
+
+func linkByName(t testing.TB, name string) netlink.Link {
+	t.Helper()
+	device, err := netlink.LinkByName(name)
+	must(t, err)
+	return device
+}
+
+func addAddress(t testing.TB, name, address string) {
+	t.Helper()
+	parsed, err := netlink.ParseAddr(address)
+	must(t, err)
+	must(t, netlink.AddrAdd(linkByName(t, name), parsed))
+}
+
+// sender hands frames to an interface, as a program on it would.
+type sender struct {
+	socket int
+	to     unix.SockaddrLinklayer
+}
+
+func newSender(t testing.TB, name string) *sender {
+	t.Helper()
+	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(socket) })
+	return &sender{socket, unix.SockaddrLinklayer{Ifindex: linkByName(t, name).Attrs().Index}}
+}
+
+func (s *sender) send(t testing.TB, frames ...[]byte) {
+	t.Helper()
+	for _, frame := range frames {
+		must(t, unix.Sendto(s.socket, frame, 0, &s.to))
+	}
+}
+
+// udpFrame is a frame with payload bytes of UDP from 10.0.0.1 to 10.0.0.2.
+func udpFrame(sourcePort uint16, payload int) []byte {
+	frame := make([]byte, 42+payload)
+	copy(frame, []byte{2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45})
+	binary.BigEndian.PutUint16(frame[16:], uint16(28+payload))
+	frame[22], frame[23] = 64, 17
+	copy(frame[26:], []byte{10, 0, 0, 1, 10, 0, 0, 2})
+	binary.BigEndian.PutUint16(frame[34:], sourcePort)
+	binary.BigEndian.PutUint16(frame[36:], 9)
+	binary.BigEndian.PutUint16(frame[38:], uint16(8+payload))
+	return frame
+}
+
+// arpFrame is a frame that gives no packet.
+func arpFrame() []byte {
+	frame := make([]byte, 60)
+	frame[12], frame[13] = 8, 6
+	return frame
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

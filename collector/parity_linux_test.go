@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"conntap/bpf"
+	"conntap/bpf/frametest"
+)
+
+// TestParity sends frames through the kernel's parser and through the Go one and
+// compares what comes out, field by field but for time, ordinal and hook.
+func TestParity(t *testing.T) {
+	requireBPF(t)
+	tests := []struct {
+		name    string
+		program string
+		hook    bpf.Hook
+		linear  int     // length of the frame's linear part; 0: as the kernel likes
+		longest int     // frame; 0: any
+		share   float64 // of all frames, that must have been compared at least
+	}{
+		{"xdp", conntapProgConntapXdp, bpf.HookXDP, 0, 0, 0.99},
+		{"xdp linear", conntapProgConntapXdpLinear, bpf.HookXDP, 0, 3000, 0.9},
+		{"xdp 14", conntapProgConntapXdp, bpf.HookXDP, 14, 0, 0.98},
+		{"xdp 34", conntapProgConntapXdp, bpf.HookXDP, 34, 0, 0.95},
+		{"xdp 54", conntapProgConntapXdp, bpf.HookXDP, 54, 0, 0.7},
+		{"xdp 128", conntapProgConntapXdp, bpf.HookXDP, 128, 0, 0.25},
+		{"tc ingress", conntapProgConntapTcIngress, bpf.HookTCIngress, 0, 0, 0.95},
+		{"tc egress", conntapProgConntapTcEgress, bpf.HookTCEgress, 0, 0, 0.95},
+	}
+	own, traces := ownFrames(), traceFrames(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newTestRun(t, tt.program, tt.hook, func(c *conntapConfig) { c.Identity = 1 })
+			if tt.linear != 0 {
+				requireLinear(t, k, tt.linear)
+			}
+			y := parity{run: k, linear: tt.linear, longest: tt.longest}
+			y.compare(t, own)
+			y.report(t, "own frames", int(tt.share*ownCount))
+			if len(traces) == 0 {
+				t.Log("no frames of traces: ../shared/conformance/traces is not there")
+				return
+			}
+			y = parity{run: k, linear: tt.linear, longest: tt.longest}
+			y.compare(t, traces)
+			y.report(t, "frames of traces", int(tt.share*traceCount))
+		})
+	}
+}
+
+const (
+	ownCount   = 20_000
+	traceCount = 267_000 // there are some more
+)
+
+// parity compares frames and counts them.
+type parity struct {
+	run      *testRun
+	linear   int
+	compared int                  // records and reasons compared
+	skipped  [bpf.ReasonCount]int // of them, no packet, by reason
+	refused  int                  // not compared: the kernel doesn't run such a frame
+	unfit    int                  // not compared: not longer than the linear part, or too long
+	longest  int
+	before   bpf.Counters
+	failed   int
+}
+
+func (y *parity) report(t *testing.T, what string, minimum int) {
+	t.Helper()
+	t.Logf("%s: %d compared, %d refused by the kernel, %d unfit", what, y.compared, y.refused, y.unfit)
+	for reason, n := range y.skipped {
+		if n != 0 {
+			t.Logf("  both skip %d: %v", n, bpf.Reason(reason))
+		}
+	}
+	if y.compared < minimum {
+		t.Errorf("%s: %d compared, want at least %d", what, y.compared, minimum)
+	}
+}
+
+func (y *parity) compare(t *testing.T, frames [][]byte) {
+	t.Helper()
+	y.before = y.run.count(t)
+	for _, frame := range frames {
+		if y.linear != 0 && len(frame) <= y.linear || y.longest != 0 && len(frame) > y.longest {
+			y.unfit++
+			continue
+		}
+		err := y.run.run(t, frame, y.linear)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOMEM) {
+			y.refused++
+			continue
+		}
+		if err != nil {
+			t.Fatalf("running %d bytes: %v", len(frame), err)
+		}
+		if !y.same(t, frame) {
+			if y.failed++; y.failed > 10 {
+				t.Fatal("and so on")
+			}
+		}
+		y.run.ring.release(true)
+	}
+}
+
+// same compares what the kernel made of a frame with what Go makes of it.
+func (y *parity) same(t *testing.T, frame []byte) bool {
+	t.Helper()
+	var got, want bpf.Packet
+	shown := frame[:min(len(frame), 200)]
+	parser := bpf.Parser{Link: bpf.LinkEthernet}
+	reason := parser.Parse(frame, len(frame), &want)
+	y.compared++
+	recorded := y.run.packet(t, &got)
+	if reason != bpf.ReasonNone {
+		y.skipped[reason]++
+		after := y.run.count(t)
+		before := y.before
+		y.before = after
+		if recorded || after.Skipped[reason] != before.Skipped[reason]+1 {
+			t.Errorf("%x\nkernel %+v, counters %v after %v\ngo     %v", shown, got, after, before, reason)
+			return false
+		}
+		return true
+	}
+	payload := recordedPayload(&want)
+	want.Payload = nil
+	if !recorded {
+		t.Errorf("%x\nkernel has no record: %v, before %v\ngo     %+v", shown, y.run.count(t), y.before, want)
+		return false
+	}
+	y.before.Seen++
+	y.before.Recorded++
+	want.Time, want.Ordinal, want.Hook = got.Time, got.Ordinal, got.Hook
+	if !bytes.Equal(got.Payload, payload) {
+		t.Errorf("%x\nkernel payload %x\ngo     payload %x", shown, got.Payload, payload)
+		return false
+	}
+	got.Payload = nil
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%x\nkernel %+v\ngo     %+v", shown, got, want)
+		return false
+	}
+	return true
+}
+
+// recordedPayload is what the kernel passes of a packet's payload.
+func recordedPayload(p *bpf.Packet) []byte {
+	direction := map[uint16]bool{53: true, 123: true, 137: true, 5353: true, 5355: true}
+	switch {
+	case p.State&bpf.StateFragment != 0:
+		return p.Payload[:min(len(p.Payload), bpf.PayloadFragment)]
+	case p.Protocol == bpf.ProtocolUDP && (direction[p.SrcPort] || direction[p.DstPort]):
+		return p.Payload[:min(len(p.Payload), bpf.PayloadDirection)]
+	}
+	return nil
+}
+
+// requireLinear skips where the kernel can't be told the length of the linear
+// part.
+func requireLinear(t *testing.T, k *testRun, linear int) {
+	t.Helper()
+	err := k.run(t, make([]byte, 1000), linear)
+	kernel, release, kernelErr := runningKernel()
+	if err == nil {
+		return
+	}
+	if kernelErr != nil || !kernel.before(kernelVersion{6, 18}) {
+		t.Fatalf("linear part of %d bytes on kernel %s: %v", linear, release, err)
+	}
+	t.Skipf("kernel %s takes no length of the linear part (6.18 does)", release)
+}
+
+// ownFrames are made here: they need no file.
+func ownFrames() [][]byte {
+	r := rand.New(rand.NewPCG(1, 2))
+	var frames [][]byte
+	for range ownCount {
+		frames = append(frames, frametest.Random(r))
+	}
+	return frames
+}
+
+// traceFrames are the Ethernet frames of at least 14 bytes of all traces that
+// stand beside the repository.
+func traceFrames(t *testing.T) [][]byte {
+	t.Helper()
+	root := filepath.Join("..", "..", "shared", "conformance", "traces")
+	if _, err := os.Stat(root); err != nil {
+		return nil
+	}
+	var frames [][]byte
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			frames = append(frames, framesOf(t, path)...)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frames
+}
+
+// framesOf reads a capture up to its end or to where it breaks.
+func framesOf(t *testing.T, path string) [][]byte {
+	t.Helper()
+	c := capture{name: path, path: path, consumed: new(atomic.Int64)}
+	if err := c.open(); err != nil {
+		t.Log(err)
+		return nil
+	}
+	defer c.close()
+	var frames [][]byte
+	for c.refillNext() == nil {
+		if c.frame.link == bpf.LinkEthernet && len(c.frame.data) >= 14 {
+			frames = append(frames, bytes.Clone(c.frame.data))
+		}
+	}
+	return frames
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernelVersion is a kernel's version, comparable by before.
+type kernelVersion struct{ major, minor int }
+
+func (v kernelVersion) before(w kernelVersion) bool {
+	return v.major < w.major || v.major == w.major && v.minor < w.minor
+}
+
+var (
+	// oldestKernel has bpf_ringbuf, bpf_ktime_get_boot_ns and bpf_link for XDP, and
+	// is tried now and then.
+	oldestKernel = kernelVersion{5, 15}
+	// xdpFragsKernel takes XDP programs for frames in several buffers.
+	xdpFragsKernel = kernelVersion{5, 18}
+	// tcxKernel has TCX; below it clsact stands in.
+	tcxKernel = kernelVersion{6, 6}
+)
+
+// runningKernel is the running kernel's version, also as it calls itself.
+func runningKernel() (kernelVersion, string, error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return kernelVersion{}, "", fmt.Errorf("asking for the kernel's version: %w", err)
+	}
+	release := unix.ByteSliceToString(name.Release[:])
+	v, err := parseKernelVersion(release)
+	return v, release, err
+}
+
+func parseKernelVersion(release string) (v kernelVersion, err error) {
+	if _, err := fmt.Sscanf(release, "%d.%d", &v.major, &v.minor); err != nil {
+		return v, fmt.Errorf("kernel release %q: no version in it", release)
+	}
+	return v, nil
+}
+
+// checkKernel says in one sentence why the kernel called release is too old.
+func checkKernel(v kernelVersion, release string) error {
+	if v.before(oldestKernel) {
+		return fmt.Errorf("kernel %s is too old for live capture: Linux 6.1 or newer is needed (5.15 best effort); "+
+			"reading files works", release)
+	}
+	return nil
+}
+
+// capability is a Linux capability, by number.
+type capability uint
+
+const (
+	capNetAdmin capability = unix.CAP_NET_ADMIN
+	capNetRaw   capability = unix.CAP_NET_RAW
+	capSysAdmin capability = unix.CAP_SYS_ADMIN
+	capPerfmon  capability = unix.CAP_PERFMON
+	capBPF      capability = unix.CAP_BPF
+)
+
+var capabilityNames = map[capability]string{
+	capNetAdmin: "CAP_NET_ADMIN", capNetRaw: "CAP_NET_RAW", capSysAdmin: "CAP_SYS_ADMIN",
+	capPerfmon: "CAP_PERFMON", capBPF: "CAP_BPF",
+}
+
+func (c capability) String() string { return capabilityNames[c] }
+
+// capabilitySet is the effective set of a process, a bit per capability.
+type capabilitySet uint64
+
+// has tells whether c may be used; CAP_SYS_ADMIN stands for the BPF ones, as in
+// the kernel's bpf_capable and perfmon_capable.
+func (s capabilitySet) has(c capability) bool {
+	if s&(1<<c) != 0 {
+		return true
+	}
+	return (c == capBPF || c == capPerfmon) && s&(1<<capSysAdmin) != 0
+}
+
+// effectiveCapabilities are those of the calling thread.
+func effectiveCapabilities() (capabilitySet, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return 0, fmt.Errorf("asking for the process's capabilities: %w", err)
+	}
+	return capabilitySet(data[0].Effective) | capabilitySet(data[1].Effective)<<32, nil
+}
+
+// neededCapabilities are what live capture takes; a packet socket for
+// promiscuous mode takes CAP_NET_RAW on top.
+func neededCapabilities(promiscuous bool) []capability {
+	needed := []capability{capBPF, capNetAdmin, capPerfmon}
+	if promiscuous {
+		needed = append(needed, capNetRaw)
+	}
+	return needed
+}
+
+// missing are those of needed that are not in s.
+func (s capabilitySet) missing(needed []capability) []capability {
+	var missing []capability
+	for _, c := range needed {
+		if !s.has(c) {
+			missing = append(missing, c)
+		}
+	}
+	return missing
+}
+
+// rightsError says which rights are missing and what to do, nil if none.
+func rightsError(missing, needed []capability) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("live capture needs %s; not held: %s. Run it with sudo, or once: sudo setcap %s+ep conntap",
+		join(needed, ", "), join(missing, ", "), strings.ToLower(join(needed, ",")))
+}
+
+func join(list []capability, separator string) string {
+	names := make([]string, len(list))
+	for i, c := range list {
+		names[i] = c.String()
+	}
+	return strings.Join(names, separator)
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"errors"
+	"io"
+)
+
+// windowSize is how much of a capture is read at once: large enough that the
+// system calls don't count, small enough to stay in the processor's cache.
+const windowSize = 256 << 10
+
+// errRefill says that the window must be refilled before it can go on, which
+// invalidates what it has handed out.
+var errRefill = errors.New("window must be refilled")
+
+// window is the stretch of a stream that is in memory. Bytes are handed out
+// without copying and stay where they are until the next refill.
+type window struct {
+	source io.Reader
+	buffer []byte
+	start  int   // of what is not yet consumed
+	end    int   // of what is there
+	wanted int   // bytes that the last failed peek asked for
+	err    error // of source, to be told when everything before it is consumed
+}
+
+// peek returns the next n bytes, or errRefill. At the end of the stream it
+// returns io.EOF if nothing is left, io.ErrUnexpectedEOF if less than n bytes
+// are, and the error of a source that broke off.
+func (w *window) peek(n int) ([]byte, error) {
+	if n <= w.end-w.start {
+		return w.buffer[w.start : w.start+n : w.start+n], nil
+	}
+	return nil, w.missing(n)
+}
+
+func (w *window) missing(n int) error {
+	w.wanted = n
+	switch {
+	case w.err == nil:
+		return errRefill
+	case w.err == io.EOF && w.end > w.start:
+		return io.ErrUnexpectedEOF
+	}
+	return w.err
+}
+
+// skip consumes n bytes that were peeked.
+func (w *window) skip(n int) { w.start += n }
+
+// refill reads until the bytes of the last failed peek are there or the source
+// ends. It doesn't wait for more than those, so that a pipe's packets come as
+// soon as they are written.
+func (w *window) refill() {
+	w.end = copy(w.buffer, w.buffer[w.start:w.end])
+	w.start = 0
+	for w.end < w.wanted && w.err == nil {
+		if w.end == len(w.buffer) {
+			w.grow()
+		}
+		var n int
+		n, w.err = w.source.Read(w.buffer[w.end:])
+		w.end += n
+	}
+}
+
+// grow doubles the buffer. It is called only when the buffer is full, so a
+// length that no data stands behind costs no memory.
+func (w *window) grow() {
+	larger := make([]byte, max(2*len(w.buffer), windowSize))
+	copy(larger, w.buffer[:w.end])
+	w.buffer = larger
+}
+
+// rest returns a copy of what is there, n bytes at most.
+func (w *window) rest(n int) []byte {
+	return append([]byte(nil), w.buffer[w.start:min(w.end, w.start+n)]...)
+}
