@@ -173,7 +173,9 @@ func (e *endpoint) updateLast(flags bpf.Flags, past, payload uint32) (retransmis
 func (t *Tracker) count(c *connection, side int, p *bpf.Packet) {
 	t.stats.Counted++
 	c.packets[side]++
-	c.ipBytes[side] += uint64(p.IPLength)
+	if p.State&bpf.StateNoLength == 0 { // what the header says counts, and it says 0
+		c.ipBytes[side] += uint64(p.IPLength)
+	}
 }
 
 // measureHandshake notes how long the handshake's packets took. A packet that

@@ -57,6 +57,9 @@ type Tracker struct {
 	wheel   wheel
 	idle    *idleQueue // nil without a limit
 
+	ahead   [lookAhead]lookedUp
+	touched uint64 // keeps the compiler from leaving the reads ahead out
+
 	stats Stats
 	row   Conn
 }
@@ -96,9 +99,44 @@ func (t *Tracker) SetClockOffset(offset int64) {
 // Track takes packets in the order in which they came. It reads payloads, and
 // keeps nothing of them.
 func (t *Tracker) Track(packets []bpf.Packet) {
-	for i := range packets {
-		t.track(&packets[i])
+	for len(packets) > 0 {
+		n := min(len(packets), lookAhead)
+		t.lookUpAhead(packets[:n])
+		for i := range packets[:n] {
+			t.track(&packets[i], &t.ahead[i])
+		}
+		packets = packets[n:]
 	}
+}
+
+// lookAhead is how many packets' connections are loaded side by side.
+const lookAhead = 16
+
+// lookedUp is a packet's key and its hash.
+type lookedUp struct {
+	key  key
+	hash uint64
+}
+
+// lookUpAhead computes the packets' keys and reads where their connections will
+// probably be found, so that the waits for memory overlap: with a million
+// connections nearly every one of them is a wait of its own otherwise.
+func (t *Tracker) lookUpAhead(packets []bpf.Packet) {
+	var candidates [lookAhead]uint32
+	for i := range packets {
+		a := &t.ahead[i]
+		keyOf(&a.key, &packets[i])
+		a.hash = t.hashKey.hash(&a.key)
+		candidates[i] = uint32(t.table.entries[a.hash>>32&t.table.mask])
+	}
+	var touched uint64
+	for _, i := range candidates[:len(packets)] {
+		if i != 0 {
+			c := t.connections.at(i)
+			touched += c.ordinal + c.packets[orig] + uint64(c.endpoint[orig].start) + uint64(c.bits)
+		}
+	}
+	t.touched = touched
 }
 
 // Advance lets time move on to now without a packet. Time never goes back.
@@ -138,7 +176,7 @@ func (t *Tracker) Close() {
 	}
 }
 
-func (t *Tracker) track(p *bpf.Packet) {
+func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
 	t.Advance(p.Time)
 	if p.Kind != bpf.KindPacket {
 		if p.Kind == bpf.KindInner {
@@ -152,16 +190,13 @@ func (t *Tracker) track(p *bpf.Packet) {
 		t.stats.Fragments++
 		return
 	}
-	var k key
-	keyOf(&k, p)
-	hash := t.hashKey.hash(&k)
-	i, c, side := t.find(hash, &k)
+	i, c, side := t.find(at.hash, &at.key)
 	if i != 0 && c.protocol == bpf.ProtocolTCP && c.tcpReused(p) {
 		t.remove(i, c, CauseReuse)
 		i = 0
 	}
 	if i == 0 {
-		i, c, side = t.open(hash, &k, p)
+		i, c, side = t.open(at.hash, &at.key, p)
 	}
 	switch c.protocol {
 	case bpf.ProtocolTCP:

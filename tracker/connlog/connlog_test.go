@@ -146,7 +146,9 @@ func TestZeekLog(t *testing.T) {
 	}{
 		{"no rows", Config{}, nil, ""},
 		{
-			"defaults", Config{}, []*tracker.Conn{sample()},
+			"defaults",
+			Config{},
+			[]*tracker.Conn{sample()},
 			header + "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\t" +
 				"orig_bytes\tresp_bytes\tconn_state\tlocal_orig\tlocal_resp\tmissed_bytes\thistory\torig_pkts\t" +
 				"orig_ip_bytes\tresp_pkts\tresp_ip_bytes\ttunnel_parents\tip_proto\n" +
@@ -157,7 +159,8 @@ func TestZeekLog(t *testing.T) {
 				"#close\t2026-03-04-05-06-07\n",
 		},
 		{
-			"columns asked for keep their places", Config{With: all, Fields: []string{
+			"columns asked for keep their places",
+			Config{With: all, Fields: []string{
 				"resp_gaps", "orig_rtt", "resp_rtt", "community_id", "vlan", "inner_vlan", "resp_l2_addr", "uid",
 				"resp_retransmits", "orig_retransmits",
 			}},
@@ -169,7 +172,8 @@ func TestZeekLog(t *testing.T) {
 				"#close\t2026-03-04-05-06-07\n",
 		},
 		{
-			"unset, sets, escapes", Config{NoLocalNets: true, Fields: []string{
+			"unset, sets, escapes",
+			Config{NoLocalNets: true, Fields: []string{
 				"service", "duration", "orig_bytes", "local_orig", "history", "tunnel_parents",
 			}},
 			[]*tracker.Conn{parents, empty},
@@ -203,14 +207,18 @@ func TestJSONLog(t *testing.T) {
 		want string
 	}{
 		{
-			"all", Config{}, sample(),
+			"all",
+			Config{},
+			sample(),
 			`{"ts":1700000000.123456,"uid":"CmFvFkEcIfXkogFhd","id.orig_h":"10.0.0.1","id.orig_p":40000,` +
 				`"id.resp_h":"203.0.114.7","id.resp_p":80,"proto":"tcp","duration":0.812345027923584,"orig_bytes":412,` +
 				`"resp_bytes":1256,"conn_state":"SF","local_orig":true,"local_resp":false,"missed_bytes":0,` +
 				`"history":"ShADadFf","orig_pkts":6,"orig_ip_bytes":740,"resp_pkts":5,"resp_ip_bytes":1524,"ip_proto":6}` + "\n",
 		},
 		{
-			"unset", Config{Fields: fields}, unset,
+			"unset",
+			Config{Fields: fields},
+			unset,
 			`{"ts":1700000000.123456,"service":"a\"b\\c\u0001\\xffé","local_resp":false,"tunnel_parents":["C12","CZ01"]}` + "\n",
 		},
 		{"millis", Config{Fields: []string{"ts"}, Time: Millis}, sample(), `{"ts":1700000000123}` + "\n"},
@@ -252,27 +260,39 @@ func TestSummaries(t *testing.T) {
 		want string
 	}{
 		{
-			"the manual's red", Config{Format: Red}, manual(),
+			"the manual's red",
+			Config{Format: Red},
+			manual(),
 			"931803523.006848 54.3776 http 7320 38891 206.132.179.35 128.32.162.134 RSTO X %103",
 		},
 		{
-			"the manual's text", Config{Format: Text}, manual(),
+			"the manual's text",
+			Config{Format: Text},
+			manual(),
 			"Jul 12 18:18:43 128.32.162.134 7320b >] 206.132.179.35/http 38891b 54.4s %103",
 		},
 		{
-			"local originator", Config{Format: Red, LocalNets: nets("128.32.0.0/16")}, manual(),
+			"local originator",
+			Config{Format: Red, LocalNets: nets("128.32.0.0/16")},
+			manual(),
 			"931803523.006848 54.3776 http 7320 38891 128.32.162.134 206.132.179.35 RSTO L %103",
 		},
 		{
-			"local originator, remote neighbor", Config{Format: Red, LocalNets: nets("128.32.0.0/16"), NeighborNets: nets("206.132.179.35")}, manual(),
+			"local originator, remote neighbor",
+			Config{Format: Red, LocalNets: nets("128.32.0.0/16"), NeighborNets: nets("206.132.179.35")},
+			manual(),
 			"931803523.006848 54.3776 http 7320 38891 128.32.162.134 206.132.179.35 RSTO LU %103",
 		},
 		{
-			"neighbor", Config{Format: Red, NeighborNets: nets("128.0.0.0/8")}, manual(),
+			"neighbor",
+			Config{Format: Red, NeighborNets: nets("128.0.0.0/8")},
+			manual(),
 			"931803523.006848 54.3776 http 7320 38891 206.132.179.35 128.32.162.134 RSTO U %103",
 		},
 		{
-			"private space is not the user's", Config{Format: Red, With: History | UID}, sample(),
+			"private space is not the user's",
+			Config{Format: Red, With: History | UID},
+			sample(),
 			"1700000000.123456 0.812345 http 412 1256 203.0.114.7 10.0.0.1 SF X ShADadFf CmFvFkEcIfXkogFhd",
 		},
 		{"attempt", Config{Format: Red}, attempt, "1700000000.123456 ? priv-81 ? ? 203.0.114.7 10.0.0.1 S0 X"},

@@ -121,5 +121,12 @@ func (f *File) Write(lines []byte) (int, error) {
 	return whole, err
 }
 
-// Close closes the file.
-func (f *File) Close() error { return f.file.Close() }
+// Close closes the file. One without a line is removed: no connection, no log,
+// as in Zeek.
+func (f *File) Close() error {
+	var err error
+	if f.size == 0 {
+		err = os.Remove(f.file.Name())
+	}
+	return errors.Join(err, f.file.Close())
+}

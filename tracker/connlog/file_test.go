@@ -58,14 +58,29 @@ func TestCreateFile(t *testing.T) {
 	}
 }
 
+func TestEmptyFileIsRemoved(t *testing.T) {
+	f, err := CreateFile(t.TempDir(), "conn.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(f.Path()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("want no file, got %v", err)
+	}
+}
+
 func TestFileName(t *testing.T) {
 	tag := DefaultTag("gate", time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC))
 	tests := []struct {
 		format Format
 		want   string
 	}{
-		{TSV, "conn.log"}, {JSON, "conn.log"},
-		{Red, "red.gate.26-03-04_05.06.07"}, {Text, "text.gate.26-03-04_05.06.07"},
+		{TSV, "conn.log"},
+		{JSON, "conn.log"},
+		{Red, "red.gate.26-03-04_05.06.07"},
+		{Text, "text.gate.26-03-04_05.06.07"},
 	}
 	for _, tt := range tests {
 		if got := FileName(tt.format, tag); got != tt.want {

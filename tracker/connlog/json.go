@@ -108,42 +108,6 @@ func appendJSONTime(b []byte, v float64, format TimeFormat) []byte {
 	return appendJSONDouble(b, v)
 }
 
-// appendJSONDouble writes v as RapidJSON does: the shortest digits that read
-// back as v, plain from 1e-6 to below 1e21 and always with a point there, else
-// with an exponent without padding (rapidjson/internal/dtoa.h, Prettify).
-func appendJSONDouble(b []byte, v float64) []byte {
-	magnitude := math.Abs(v)
-	if magnitude != 0 && (magnitude < 1e-6 || magnitude >= 1e21) {
-		return appendJSONExponent(b, v)
-	}
-	at := len(b)
-	b = strconv.AppendFloat(b, v, 'f', -1, 64)
-	for _, digit := range b[at:] {
-		if digit == '.' {
-			return b
-		}
-	}
-	return append(b, '.', '0')
-}
-
-func appendJSONExponent(b []byte, v float64) []byte {
-	b = strconv.AppendFloat(b, v, 'e', -1, 64)
-	n := len(b)
-	// Go pads the exponent to two digits and signs it always.
-	if b[n-2] == '0' && (b[n-3] == '-' || b[n-3] == '+') {
-		b[n-2] = b[n-1]
-		b = b[:n-1]
-	}
-	for i := len(b) - 1; ; i-- {
-		switch b[i] {
-		case '+':
-			return append(b[:i], b[i+1:]...)
-		case 'e', '-':
-			return b
-		}
-	}
-}
-
 // escapeJSON escapes what stands in b from at on; invalid UTF-8 becomes \\xHH,
 // as in Zeek.
 func escapeJSON(b []byte, at int) []byte {

@@ -3,6 +3,7 @@
 package connlog
 
 import (
+	"bytes"
 	"net/netip"
 	"strconv"
 
@@ -116,10 +117,7 @@ func appendFixed(b []byte, v float64) []byte {
 func appendExponent(b []byte, v float64) []byte {
 	at := len(b)
 	b = strconv.AppendFloat(b, v, 'e', 16, 64)
-	exp := len(b) - len("e+09")
-	for exp > at && b[exp-1] != 'e' && b[exp] != 'e' {
-		exp--
-	}
+	exp := at + bytes.IndexByte(b[at:], 'e')
 	end := exp
 	for b[end-1] == '0' {
 		end--
