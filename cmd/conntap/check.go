@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"conntap/cmd/conntap/internal/screen"
+	"conntap/collector"
+)
+
+// checkFlags are the flags of check.
+type checkFlags struct {
+	interfaces []string
+	asJSON     bool
+}
+
+func newCheckCommand() *cobra.Command {
+	f := &checkFlags{}
+	c := &cobra.Command{
+		Use:   "check [-i INTERFACE]...",
+		Short: "Say whether this machine can capture, and how",
+		Long: `Say whether this machine can capture on an interface, and how: kernel, BTF, JIT,
+rights, the hooks that run would get, other programs there, offloads that hide
+something, each with the command that mends it. Nothing is attached or changed.
+Without -i: on all that are up.
+
+The exit code is 0 if run would work, 1 if not; without -i, if it would work on any.`,
+		Example: `  sudo conntap check
+  sudo conntap check -i eth0
+  sudo conntap check -i eth0 --json | jq`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if len(f.interfaces) == 0 {
+				return checkAll(f)
+			}
+			return check(f)
+		},
+	}
+	c.Flags().StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface `name`; repeat it for several")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "as JSON objects, one a line")
+	return c
+}
+
+// check reports on each interface; an error says that there is one on which run
+// would not work.
+func check(f *checkFlags) error {
+	capable, err := report(f)
+	if err == nil && capable < len(f.interfaces) {
+		return errSaid
+	}
+	return err
+}
+
+// checkAll reports on all interfaces that are up, but loopback; an error says
+// that run would work on none of them.
+func checkAll(f *checkFlags) error {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
+			f.interfaces = append(f.interfaces, i.Name)
+		}
+	}
+	if len(f.interfaces) == 0 {
+		return errors.New("no interface is up but loopback: ip link set NAME up, or -i lo")
+	}
+	capable, err := report(f)
+	if err == nil && capable == 0 {
+		return errSaid
+	}
+	return err
+}
+
+// report prints a report on each interface and counts those on which run would
+// work.
+func report(f *checkFlags) (capable int, err error) {
+	for n, name := range f.interfaces {
+		r, err := collector.Check(name)
+		if err != nil {
+			return capable, err
+		}
+		if r.OK {
+			capable++
+		}
+		if n > 0 && !f.asJSON {
+			fmt.Println()
+		}
+		if err := printReport(r, f.asJSON); err != nil {
+			return capable, err
+		}
+	}
+	return capable, nil
+}
+
+func printReport(r *collector.Report, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(os.Stdout).Encode(r)
+	}
+	return screen.WriteCheck(os.Stdout, r)
+}

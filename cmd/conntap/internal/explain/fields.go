@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package explain
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// field is one field of a row as it stands in the log; set is false for an
+// unset one.
+type field struct {
+	name, value string
+	set         bool
+}
+
+// record is a row: its fields in the log's order.
+type record []field
+
+// get is a field's value, "" if it is unset or missing.
+func (r record) get(name string) string {
+	for _, f := range r {
+		if f.name == name && f.set {
+			return f.value
+		}
+	}
+	return ""
+}
+
+// fieldWords are the meanings of the fields, and of their absence.
+var fieldWords = map[string]struct{ plain, unset string }{
+	"ts":             {"the first packet", ""},
+	"uid":            {"names this connection in other logs", ""},
+	"id.orig_h":      {"originator: who sent first, or should have", ""},
+	"id.orig_p":      {"its port", ""},
+	"id.resp_h":      {"responder", ""},
+	"id.resp_p":      {"its port", ""},
+	"proto":          {"transport", ""},
+	"service":        {"application protocol, found in the payload", "no application protocol was found"},
+	"duration":       {"seconds from the first to the last packet that counts", "a single packet counted"},
+	"orig_bytes":     {"payload the originator sent; TCP: by sequence numbers", "unset, as the duration is"},
+	"resp_bytes":     {"payload the responder sent; TCP: by sequence numbers", "unset, as the duration is"},
+	"conn_state":     {"", ""},
+	"local_orig":     {"the originator is in a local network", "no local networks were defined"},
+	"local_resp":     {"the responder is in a local network", "no local networks were defined"},
+	"missed_bytes":   {"bytes that were acknowledged and never seen", ""},
+	"history":        {"", "none: not TCP or UDP, or nothing that counts"},
+	"orig_pkts":      {"packets of the originator", ""},
+	"orig_ip_bytes":  {"their bytes, by the IP header's length field", ""},
+	"resp_pkts":      {"packets of the responder", ""},
+	"resp_ip_bytes":  {"their bytes, by the IP header's length field", ""},
+	"tunnel_parents": {"uids of the tunnels around it", "not in a tunnel"},
+	"ip_proto":       {"IP protocol number", ""},
+
+	"orig_l2_addr":       {"MAC address of the originator's side, first packet", "no MAC address known"},
+	"resp_l2_addr":       {"MAC address of the responder's side, first packet", "no MAC address known"},
+	"vlan":               {"VLAN id, first packet", "no VLAN tag"},
+	"inner_vlan":         {"second VLAN id, first packet", "no second VLAN tag"},
+	"community_id":       {"the same for this flow in other tools", ""},
+	"orig_rtt":           {"seconds from SYN-ACK to ACK at the capture point", "handshake not seen, or ambiguous"},
+	"resp_rtt":           {"seconds from SYN to SYN-ACK at the capture point", "handshake not seen, or ambiguous"},
+	"orig_retransmits":   {"packets of the originator with data sent before (T)", ""},
+	"orig_gaps":          {"gaps in the originator's data (G)", ""},
+	"orig_zero_windows":  {"packets of the originator with window 0 (W)", ""},
+	"orig_bad_checksums": {"packets of the originator with a bad checksum (C)", ""},
+	"resp_retransmits":   {"packets of the responder with data sent before (t)", ""},
+	"resp_gaps":          {"gaps in the responder's data (g)", ""},
+	"resp_zero_windows":  {"packets of the responder with window 0 (w)", ""},
+	"resp_bad_checksums": {"packets of the responder with a bad checksum (c)", ""},
+	"local address":      {"the local side, or the responder if neither is local", ""},
+	"remote address":     {"the other side", ""},
+	"flags":              {"L: the local side began; U: with a neighbor network; X: neither", ""},
+	"additional":         {"free text", ""},
+}
+
+// meaning is what a field says in this row; state and history have lines of
+// their own.
+func (r record) meaning(f field) string {
+	words, known := fieldWords[f.name]
+	switch {
+	case !known:
+		return "a field that conntap doesn't write"
+	case !f.set && r.get("flags") != "": // red
+		return "not known"
+	case !f.set && words.unset != "":
+		return words.unset
+	case !f.set:
+		return "unset"
+	}
+	switch f.name {
+	case "service":
+		if r.get("flags") != "" {
+			return "the name of the responder's port, a guess"
+		}
+	case "ts":
+		return words.plain + utc(f.value)
+	case "id.orig_p", "id.resp_p":
+		return r.portMeaning(f.name, words.plain)
+	case "local_orig", "local_resp":
+		if f.value == "F" || f.value == "false" {
+			return strings.Replace(words.plain, "is in a", "is not in a", 1)
+		}
+	case "orig_bytes", "resp_bytes":
+		if r.get("proto") != "tcp" {
+			words.plain, _, _ = strings.Cut(words.plain, ";")
+		}
+	}
+	return words.plain
+}
+
+// portMeaning tells ports from what ICMP keeps in their place.
+func (r record) portMeaning(name, plain string) string {
+	switch {
+	case r.get("proto") == "unknown_transport":
+		return "no ports in this transport"
+	case r.get("proto") != "icmp":
+		return plain
+	case name == "id.orig_p":
+		return "ICMP type of the first packet"
+	}
+	return "ICMP: the counterpart's type of a paired type, the code of another"
+}
+
+// utc is a time since 1970 for people, or nothing if it isn't one.
+func utc(value string) string {
+	v, err := strconv.ParseFloat(value, 64)
+	if err != nil || v < 0 || v >= 253402300800 { // the year 10000
+		return ""
+	}
+	micros := int64(v*1e6 + 0.5)
+	return fmt.Sprintf(": %s UTC", time.UnixMicro(micros).UTC().Format("2006-01-02 15:04:05.000000"))
+}

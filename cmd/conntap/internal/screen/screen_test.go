@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package screen
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"conntap/bpf"
+	"conntap/collector"
+	"conntap/tracker"
+)
+
+func TestFigures(t *testing.T) {
+	tests := []struct{ got, want string }{
+		{Count(0), "0"},
+		{Count(999), "999"},
+		{Count(1000), "1,000"},
+		{Count(1_002_003), "1,002,003"},
+		{Count(math.MaxUint64), "18,446,744,073,709,551,615"},
+		{Bytes(512), "512 bytes"},
+		{Bytes(1000), "1.0 kB"},
+		{Bytes(99_949), "99.9 kB"},
+		{Bytes(551_400_000), "551 MB"},
+		{Bytes(999_600), "1.0 MB"},
+		{Rate(12, "pps"), "12 pps"},
+		{Rate(12_400, "pps"), "12.4 kpps"},
+		{Rate(81e6, "bit/s"), "81.0 Mbit/s"},
+		{Span(0), "0 s"},
+		{Span(810 * time.Millisecond), "0.81 s"},
+		{Span(17 * time.Minute), "17 min"},
+		{Span(26 * time.Hour), "26.0 h"},
+		{Span(72 * time.Hour), "3.0 days"},
+		{Plural(1, "packet"), "1 packet"},
+		{Plural(2000, "packet"), "2,000 packets"},
+		{period(1700000000e9, 1700001069e9), "2023-11-14 22:13:20 to 22:31:09 UTC (18 min)"},
+		{period(1700000000e9, 1700010000e9), "2023-11-14 22:13:20 to 2023-11-15 01:00:00 UTC (2.8 h)"},
+	}
+	for _, tt := range tests {
+		if tt.got != tt.want {
+			t.Errorf("want %q, got %q", tt.want, tt.got)
+		}
+	}
+}
+
+func logged() tracker.Stats {
+	stats := tracker.Stats{BadChecksums: 3, MissedBytes: 1204}
+	stats.Logged[tracker.OTH] = 1
+	stats.Logged[tracker.SF] = 1
+	return stats
+}
+
+func evicted() tracker.Stats {
+	var stats tracker.Stats
+	stats.Closed[tracker.CauseUnanswered] = 1
+	stats.Closed[tracker.CauseIdle] = 1
+	return stats
+}
+
+func TestAccount(t *testing.T) {
+	frames := collector.Stats{Counters: bpf.Counters{Seen: 3_000_000, Recorded: 2_999_588}}
+	frames.Skipped[bpf.ReasonARP] = 380
+	frames.Skipped[bpf.ReasonIPChecksum] = 32
+	whole := collector.Stats{Counters: bpf.Counters{Seen: 61, Recorded: 61}}
+	live := collector.Stats{Counters: bpf.Counters{Seen: 10, Recorded: 7, Lost: 3}}
+	tests := []struct {
+		name string
+		in   Account
+		want string
+	}{
+		{"skipped", Account{
+			Title: "big.pcap", Size: 551_000_000, Frames: frames, First: 1700000000e9, Last: 1700001069e9, Connections: logged(), Gapped: 1,
+			Elapsed: 500 * time.Millisecond,
+		}, `big.pcap: 3,000,000 packets, 551 MB, 2023-11-14 22:13:20 to 22:31:09 UTC (18 min)
+  seen 3,000,000 = recorded 2,999,588 + skipped 412 (arp 380, ip checksum 32)
+  2 connections   SF 1  OTH 1
+  bad checksums: 3   gaps: 1.2 kB in 1 connection
+  read in 0.5 s, 6.0 Mpps
+`},
+		{"whole", Account{Title: "first.pcap", Size: 4096, Frames: whole}, `first.pcap: 61 packets, 4.1 kB
+  0 connections
+`},
+		{"live", Account{Title: "detached", Frames: live, Live: true, Connections: evicted()}, `detached
+  seen 10 = recorded 7 + filtered 0 + skipped 0 + lost 3
+  0 connections
+  logged early, the table was full: 2
+`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var b strings.Builder
+			if _, err := tt.in.WriteTo(&b); err != nil {
+				t.Fatal(err)
+			}
+			if b.String() != tt.want {
+				t.Errorf("want\n%s\ngot\n%s", tt.want, b.String())
+			}
+		})
+	}
+}
+
+func TestLine(t *testing.T) {
+	var b bytes.Buffer
+	line := NewLine(&b, func() int { return 6 })
+	rows := line.Over(&b)
+	line.Show("status")
+	write := func(s string) {
+		t.Helper()
+		if n, err := rows.Write([]byte(s)); n != len(s) || err != nil {
+			t.Fatalf("want %d bytes written, got %d, %v", len(s), n, err)
+		}
+	}
+	write("row\n")
+	write("row\n")
+	line.Show("new")
+	line.Erase()
+	const e = eraseLine
+	want := e + "statu" + e + "row\n" + e + "statu" + e + "row\n" + e + "statu" + e + "new" + e
+	if b.String() != want {
+		t.Errorf("want %q, got %q", want, b.String())
+	}
+}
+
+func TestNoLine(t *testing.T) {
+	var b bytes.Buffer
+	var line *Line
+	line.Show("status")
+	line.Erase()
+	if _, err := line.Over(&b).Write([]byte("row\n")); err != nil || b.String() != "row\n" {
+		t.Errorf("want the row alone, got %q, %v", b.String(), err)
+	}
+}
+
+func TestLineTexts(t *testing.T) {
+	tests := []struct{ got, want string }{
+		{Status{12_400, 81e6, 214, 1032, 0}.String(), "12.4 kpps  81.0 Mbit/s  open 214  logged 1,032  lost 0"},
+		{
+			Progress{Done: 500, Total: 1000, Packets: 3000, Connections: 1, Elapsed: 65 * time.Second}.String(),
+			"[==========          ]  50 %  3,000 packets  1 connection  1:05 left",
+		},
+		{Progress{Done: 500, Total: -1, Packets: 3000}.String(), "3,000 packets  0 connections"},
+	}
+	for _, tt := range tests {
+		if tt.got != tt.want {
+			t.Errorf("want %q, got %q", tt.want, tt.got)
+		}
+	}
+}

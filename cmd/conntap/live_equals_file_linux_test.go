@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"conntap/bpf"
+	"conntap/collector"
+	"conntap/tracker"
+	"conntap/tracker/connlog"
+)
+
+const (
+	conformance = repositoryRoot + "/../shared/conformance"
+
+	// injectionMTU is the largest of a veth.
+	injectionMTU = 65535
+	// leastTraces is how many must have been compared.
+	leastTraces = 400
+)
+
+// TestLiveEqualsFile injects captures into a veth and compares the log with that
+// of reading the same frames from a file.
+func TestLiveEqualsFile(t *testing.T) {
+	traces := coreTraces(t)
+	for _, capture := range []collector.Capture{collector.CaptureXDP, collector.CaptureTCX} {
+		t.Run(string(capture), func(t *testing.T) {
+			n := newNamespace(t)
+			n.addVeth(t, "tap", n, "far", injectionMTU)
+			var far *injector
+			var live *collector.Live
+			n.do(t, func() (err error) {
+				for _, setting := range []string{"all", "tap", "far"} {
+					file := "/proc/sys/net/ipv6/conf/" + setting + "/disable_ipv6"
+					err = errors.Join(err, os.WriteFile(file, []byte("1"), 0))
+				}
+				if err != nil {
+					return err
+				}
+				if far, err = newInjector("far"); err != nil {
+					return err
+				}
+				live, err = collector.OpenLive(collector.LiveConfig{
+					Interfaces: []string{"tap"}, Capture: capture, Direction: collector.DirectionIn, RingBytes: 16 << 20,
+				})
+				return err
+			})
+			defer far.close()
+			defer closeLive(t, live)
+
+			var frames, packets, rows int
+			for i := range traces {
+				frames += len(traces[i].frames)
+				p, r := compareTrace(t, &traces[i], far, live)
+				packets, rows = packets+p, rows+r
+			}
+			stats := live.Stats()
+			if stats.Seen != uint64(frames) || stats.Recorded != uint64(packets) || stats.Lost != 0 {
+				t.Errorf("want %d frames seen, %d recorded, none lost; got %+v", frames, packets, stats)
+			}
+			t.Logf("%d traces, %d frames, %d packets, %d rows, all columns equal, %d lost",
+				len(traces), frames, packets, rows, stats.Lost)
+		})
+	}
+}
+
+// compareTrace injects one trace and compares. It returns the number of packets
+// and rows.
+func compareTrace(t *testing.T, tr *trace, far *injector, live *collector.Live) (packets, rows int) {
+	t.Helper()
+	fromFile := readTrace(t, tr)
+	for _, frame := range tr.frames {
+		if err := far.send(frame); err != nil {
+			t.Fatalf("%s: %v", tr.name, err)
+		}
+	}
+	fromRing := make([]bpf.Packet, 0, len(fromFile))
+	for deadline := time.Now().Add(2 * time.Second); len(fromRing) < len(fromFile) && time.Now().Before(deadline); {
+		var batch [256]bpf.Packet
+		n, err := live.Read(batch[:min(len(batch), len(fromFile)-len(fromRing))])
+		must(t, err)
+		for _, p := range batch[:n] {
+			p.Payload = bytes.Clone(p.Payload) // the ring's memory until the next Read
+			fromRing = append(fromRing, p)
+		}
+	}
+	if len(fromRing) != len(fromFile) {
+		t.Errorf("%s: want %d packets, got %d", tr.name, len(fromFile), len(fromRing))
+		return len(fromRing), 0
+	}
+	for i := range fromRing {
+		fromRing[i].Time, fromRing[i].Ordinal = fromFile[i].Time, fromFile[i].Ordinal
+	}
+	want, got := logOf(t, fromFile), logOf(t, fromRing)
+	if got != want {
+		t.Errorf("%s: %s", tr.name, firstDifference(want, got))
+	}
+	for line := range strings.Lines(got) {
+		if line[0] != '#' {
+			rows++
+		}
+	}
+	return len(fromRing), rows
+}
+
+// firstDifference is the first line in which two logs differ.
+func firstDifference(want, got string) string {
+	wantLines, gotLines := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range min(len(wantLines), len(gotLines)) {
+		if wantLines[i] != gotLines[i] {
+			return fmt.Sprintf("line %d:\nfile %s\nlive %s", i+1, wantLines[i], gotLines[i])
+		}
+	}
+	return fmt.Sprintf("file has %d lines, live %d", len(wantLines), len(gotLines))
+}
+
+// readTrace reads the trace as from a file. Checksums are not judged, which live
+// capture does not either.
+func readTrace(t *testing.T, tr *trace) []bpf.Packet {
+	t.Helper()
+	source, err := collector.OpenFiles([]string{"-"}, collector.FileOptions{Stdin: bytes.NewReader(tr.pcap())})
+	must(t, err)
+	defer source.Close()
+	var all []bpf.Packet
+	for {
+		var batch [256]bpf.Packet
+		n, err := source.Read(batch[:])
+		for _, p := range batch[:n] {
+			p.Payload = bytes.Clone(p.Payload)
+			all = append(all, p)
+		}
+		if err == io.EOF {
+			return all
+		}
+		must(t, err)
+	}
+}
+
+// logOf is the log of packets, with every column that there is.
+func logOf(t *testing.T, packets []bpf.Packet) string {
+	t.Helper()
+	var log strings.Builder
+	with, err := connlog.ParseWith("mac,vlan,community-id,rtt,counters")
+	must(t, err)
+	format, err := connlog.ParseFormat("tsv")
+	must(t, err)
+	w, err := connlog.NewWriter(&log, connlog.Config{
+		Format: format, With: with, Now: func() time.Time { return time.Unix(0, 0) },
+	})
+	must(t, err)
+	connections := tracker.New(tracker.Config{Seed: "s", LinkLayer: true, RoundTrips: true}, func(c *tracker.Conn) {
+		if err == nil {
+			err = w.Write(c)
+		}
+	})
+	connections.Track(packets)
+	connections.Close()
+	must(t, errors.Join(err, w.Close()))
+	return log.String()
+}
+
+// coreTraces are the Ethernet captures among those that need no tunnel, fragment
+// or odd link layer.
+func coreTraces(t *testing.T) []trace {
+	t.Helper()
+	list, err := os.ReadFile(filepath.Join(conformance, "core.txt"))
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skipf("no traces: %v", err)
+	}
+	must(t, err)
+	var traces []trace
+	left := map[string]int{}
+	for name := range strings.FieldsSeq(string(list)) {
+		tr, err := loadTrace(filepath.Join(conformance, "traces", name))
+		if err != nil {
+			left[err.Error()]++
+			continue
+		}
+		tr.name = name
+		traces = append(traces, tr)
+	}
+	t.Logf("%d traces; left out: %v", len(traces), left)
+	if len(traces) < leastTraces {
+		t.Fatalf("want at least %d traces, got %d", leastTraces, len(traces))
+	}
+	return traces
+}
+
+// injector hands frames to an interface, as a program on it would.
+type injector struct {
+	socket int
+	to     unix.SockaddrLinklayer
+}
+
+// newInjector is to be called in the interface's namespace.
+func newInjector(name string) (*injector, error) {
+	device, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("packet socket: %w", err)
+	}
+	return &injector{socket, unix.SockaddrLinklayer{Ifindex: device.Attrs().Index}}, nil
+}
+
+func (i *injector) send(frame []byte) error {
+	if err := unix.Sendto(i.socket, frame, 0, &i.to); err != nil {
+		return fmt.Errorf("send a frame of %d bytes: %w", len(frame), err)
+	}
+	return nil
+}
+
+func (i *injector) close() { unix.Close(i.socket) }
+
+// closeLive detaches and releases the ring, unread.
+func closeLive(t *testing.T, live *collector.Live) {
+	if err := errors.Join(live.Close(), live.Close()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"conntap/tracker"
+	"conntap/tracker/connlog"
+)
+
+// logFlags say what the log looks like and where it goes; read and run share
+// them.
+type logFlags struct {
+	format, times  choice
+	with           choices
+	fields         []string
+	dir, tag       string
+	local, near    string
+	seed           string
+	maxConnections int
+	quiet          bool
+}
+
+// register adds the flags. maxConnections is the default of that flag.
+func (f *logFlags) register(fs *pflag.FlagSet, maxConnections int) {
+	f.format.of = []string{"text", "tsv", "json", "red"}
+	f.times.of = []string{"epoch", "millis", "iso8601"}
+	f.with.of = []string{"mac", "vlan", "community-id", "rtt", "counters", "history", "uid"}
+	f.maxConnections = maxConnections
+	fs.Var(&f.format, "format", "how a connection becomes a line: text for people, tsv or json as in\n"+
+		"Zeek's conn.log, red as in the classic one (default text on a terminal,\notherwise tsv)")
+	fs.StringVar(&f.dir, "log-dir", "", "write `dir`/conn.log (red and text: red.TAG, text.TAG) instead of standard\n"+
+		"output; an existing file is left alone")
+	fs.Var(&f.with, "with", "add columns: mac, vlan, community-id (as in Zeek), rtt (of the handshake),\n"+
+		"counters (what the letters T, G, W, C stand for); to lines of red and text:\nhistory, uid")
+	fs.StringSliceVar(&f.fields, "fields", nil, "only these columns of tsv or json, such as ts,id.orig_h,conn_state: `list`")
+	fs.Var(&f.times, "time", "how json writes times: epoch, millis or iso8601 (default epoch)")
+	fs.StringVar(&f.local, "local-nets", "", "your networks, beside the private ones, such as 198.51.100.0/24: `list`;\n"+
+		"none leaves local_orig and local_resp unset")
+	fs.StringVar(&f.near, "neighbor-nets", "", "networks whose connections red flags with U: `list`")
+	fs.StringVar(&f.tag, "tag", "", "`name` at the end of the names of red and text files\n(default HOST.YY-MM-DD_HH.MM.SS)")
+	fs.StringVar(&f.seed, "seed", "", "any `text`; the same over the same input makes the same uids")
+	fs.IntVar(&f.maxConnections, "max-connections", f.maxConnections, "how many to follow at a time, 0 for no limit; above it those that nobody\n"+
+		"answered are logged early, then the longest idle")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no account, no hints, no status line")
+}
+
+// check finds what the flags can't mean, and completes the defaults.
+func (f *logFlags) check() error {
+	if f.format.value == "" {
+		f.format.value = "tsv"
+		if f.dir == "" && isTerminal(os.Stdout) {
+			f.format.value = "text"
+		}
+	}
+	if f.tag == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "localhost"
+		}
+		f.tag = connlog.DefaultTag(host, time.Now())
+	}
+	if f.maxConnections < 0 {
+		return fmt.Errorf("--max-connections %d: want 0 or more", f.maxConnections)
+	}
+	if strings.ContainsRune(f.tag, os.PathSeparator) {
+		return fmt.Errorf("--tag %s: want a name without %c", f.tag, os.PathSeparator)
+	}
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	_, err = connlog.NewWriter(io.Discard, cfg)
+	return err
+}
+
+// config is the log's configuration.
+func (f *logFlags) config() (cfg connlog.Config, err error) {
+	if cfg.Format, err = connlog.ParseFormat(f.format.value); err != nil {
+		return cfg, err
+	}
+	if f.times.value != "" {
+		if cfg.Time, err = connlog.ParseTimeFormat(f.times.value); err != nil {
+			return cfg, err
+		}
+	}
+	if cfg.With, err = connlog.ParseWith(f.with.String()); err != nil {
+		return cfg, err
+	}
+	if cfg.NeighborNets, err = connlog.ParseNets(f.near); err != nil {
+		return cfg, fmt.Errorf("--neighbor-nets: %w", err)
+	}
+	if cfg.NoLocalNets = f.local == "none"; !cfg.NoLocalNets {
+		if cfg.LocalNets, err = connlog.ParseNets(f.local); err != nil {
+			return cfg, fmt.Errorf("--local-nets: %w", err)
+		}
+	}
+	cfg.Fields = f.fields
+	cfg.Terminal = f.dir == "" && isTerminal(os.Stdout)
+	cfg.Color = cfg.Terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return cfg, nil
+}
+
+// open opens the log where the flags say.
+func (f *logFlags) open() (*connlog.Writer, *output, error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := openOutput(f.dir, connlog.FileName(cfg.Format, f.tag))
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.quiet {
+		out.line = nil
+	}
+	log, err := connlog.NewWriter(out.rows, cfg)
+	return log, out, err
+}
+
+// tracking is the tracker's configuration: what no column shows it need not keep.
+func (f *logFlags) tracking() tracker.Config {
+	chosen := len(f.fields) > 0
+	return tracker.Config{
+		MaxConnections: f.maxConnections,
+		Seed:           f.seed,
+		LinkLayer:      chosen || f.with.has("mac") || f.with.has("vlan"),
+		RoundTrips:     chosen || f.with.has("rtt"),
+	}
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"conntap/cmd/conntap/internal/screen"
+	"conntap/tracker/connlog"
+)
+
+// output is where rows go, and what stands beside them on the terminal.
+type output struct {
+	// rows takes the log: standard output or file.
+	rows io.Writer
+	// line is the status line or progress bar; nil unless standard error is a
+	// terminal.
+	line *screen.Line
+	file *connlog.File
+}
+
+// openOutput makes the log file name in dir, or takes standard output if dir is
+// empty. An existing file is left alone and is an error.
+func openOutput(dir, name string) (*output, error) {
+	o := &output{}
+	if isTerminal(os.Stderr) {
+		o.line = screen.NewLine(os.Stderr, terminalWidth)
+	}
+	if dir != "" {
+		file, err := connlog.CreateFile(dir, name)
+		o.rows, o.file = file, file
+		return o, err
+	}
+	o.rows = os.Stdout
+	if isTerminal(os.Stdout) {
+		o.rows = o.line.Over(os.Stdout)
+	}
+	return o, nil
+}
+
+// Close takes the line off the screen and closes the log file.
+func (o *output) Close() error {
+	o.line.Erase()
+	if o.file == nil {
+		return nil
+	}
+	return o.file.Close()
+}
+
+func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
+
+func terminalWidth() int {
+	width, _, err := term.GetSize(int(os.Stderr.Fd()))
+	if err != nil || width <= 0 {
+		return 80
+	}
+	return width
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"conntap/bpf"
+	"conntap/cmd/conntap/internal/hints"
+	"conntap/cmd/conntap/internal/screen"
+	"conntap/collector"
+)
+
+// readFlags are the flags of read.
+type readFlags struct {
+	logFlags
+	files           []string
+	ignoreChecksums bool
+}
+
+func newReadCommand() *cobra.Command {
+	f := &readFlags{}
+	c := &cobra.Command{
+		Use:   "read FILE...",
+		Short: "Log the connections in capture files",
+		Long: `Log the connections in capture files: pcap and pcapng, plain or compressed with
+gzip or zstd. Several files are merged by time; of a directory all files below it
+are read; - is standard input.
+
+Rows go to standard output, the account and hints to standard error. The exit code
+is 1 if anything could not be read: what could be is logged all the same. Ctrl-C
+logs what was read so far and exits 0.`,
+		Example: `  conntap read capture.pcap
+  conntap read --format json capture.pcap | jq .conn_state
+  conntap read --log-dir out --with mac,vlan,community-id /var/captures
+  tcpdump -i eth0 -w - | conntap read -
+  conntap read -C capture.pcap         # captured on the sender: checksums not yet filled in`,
+		RunE: func(c *cobra.Command, args []string) error {
+			f.files = append(f.files, args...)
+			if err := f.check(); err != nil {
+				return usage(c, err)
+			}
+			return read(f)
+		},
+	}
+	fs := c.Flags()
+	fs.SortFlags = false
+	f.register(fs, 0)
+	fs.BoolVarP(&f.ignoreChecksums, "ignore-checksums", "C", false, "take packets with a wrong checksum as sound")
+	fs.StringArrayVarP(&f.files, "read", "r", nil, "capture `file`, the same as an argument")
+	_ = fs.MarkHidden("read")
+	return c
+}
+
+// check finds what the flags and arguments can't mean.
+func (f *readFlags) check() error {
+	if len(f.files) == 0 {
+		return errors.New("no capture file given")
+	}
+	for _, path := range f.files {
+		if path != "-" && looksLikeFilter(path) {
+			return fmt.Errorf("%q is no file; if it is a packet filter: conntap reads whole captures, so let "+
+				"tcpdump do it: tcpdump -r FILE -w - '%s' | conntap read -", path, path)
+		}
+	}
+	return f.logFlags.check()
+}
+
+// looksLikeFilter tells whether an argument is no file, but words as in a pcap
+// expression.
+func looksLikeFilter(arg string) bool {
+	if _, err := os.Lstat(arg); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	switch word, rest, several := strings.Cut(arg, " "); word {
+	case "tcp", "udp", "icmp", "icmp6", "ip", "ip6", "arp", "vlan":
+		return true
+	case "port", "host", "net", "portrange", "proto", "src", "dst", "not", "ether", "greater", "less":
+		return several && rest != ""
+	}
+	return false
+}
+
+// read logs the connections of capture files.
+func read(f *readFlags) error {
+	log, out, err := f.open()
+	if err != nil {
+		return err
+	}
+	source, err := collector.OpenFiles(f.files, collector.FileOptions{
+		Parser: bpf.Parser{VerifyChecksums: !f.ignoreChecksums, IgnoreChecksums: f.ignoreChecksums},
+	})
+	if err != nil {
+		return errors.Join(err, out.Close())
+	}
+	p := newPipeline(source, f.tracking(), log, out)
+	p.quiet = f.quiet
+	p.lineText = func(p *pipeline) string { return progress(p, source) }
+	err = p.run()
+	if p.unread || f.quiet {
+		return err
+	}
+	var summary collector.FileSummary
+	if !p.blocked {
+		summary = source.Summary()
+	}
+	account := &screen.Account{
+		Title: f.title(p, summary), Size: summary.Size, Frames: p.frames(),
+		First: summary.First, Last: summary.Last,
+		Connections: p.tracker.Stats(), Gapped: p.gapped, Elapsed: time.Since(p.started),
+	}
+	skipped := &account.Frames.Skipped
+	p.hints.SetFrames(hints.Frames{
+		Seen: account.Frames.Seen, Cut: summary.Cut,
+		BadHeaders: skipped[bpf.ReasonIPChecksum] + skipped[bpf.ReasonIPLength],
+	})
+	_, _ = account.WriteTo(os.Stderr)
+	p.say(fewConns)
+	return err
+}
+
+// title names the input in the account.
+func (f *readFlags) title(p *pipeline, summary collector.FileSummary) string {
+	title := f.files[0]
+	switch {
+	case title == "-":
+		title = "standard input"
+	case summary.Files > 1:
+		title = screen.Plural(uint64(summary.Files), "file")
+	}
+	if p.stopped {
+		title += ", interrupted"
+	}
+	return title
+}
+
+// progress is the text of the progress bar.
+func progress(p *pipeline, source *collector.FileSource) string {
+	done, total := source.Progress()
+	return screen.Progress{
+		Done: done, Total: total, Packets: source.Stats().Seen, Connections: p.logged(),
+		Elapsed: time.Since(p.started),
+	}.String()
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"conntap/cmd/conntap/internal/screen"
+	"conntap/collector"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	logFlags
+	interfaces                      []string
+	capture, direction, promiscuous choice
+	ringSize                        byteSize
+}
+
+const (
+	defaultMaxConnections = 1_000_000
+	// connectionBytes is what a live connection takes at most, hash table,
+	// timers and link layer included (hack/memory.sh measures it).
+	connectionBytes = 400
+)
+
+func newRunCommand() *cobra.Command {
+	f := &runFlags{}
+	c := &cobra.Command{
+		Use:   "run -i INTERFACE",
+		Short: "Log the connections on network interfaces, live",
+		Long: `Log the connections on network interfaces, live, until Ctrl-C or SIGTERM: then the
+programs are detached, open connections logged, and an account is given. Needs root,
+or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Packets are never changed, dropped or
+delayed.
+
+An interface with an address of its own is captured in both directions, one without
+is taken for a mirror port: incoming packets only, promiscuous.
+
+A row appears when its connection is over: of TCP 5 s after the close, of UDP and
+ICMP after 60 s of silence (DNS: 10 to 20 s).`,
+		Example: `  sudo conntap run -i eth0
+  sudo conntap run -i eth0 --log-dir /var/log/conntap --with mac,vlan,community-id
+  sudo conntap run -i tap0 -i tap1     # a TAP with one direction per port
+  sudo conntap run -i eth0 --format json | jq 'select(.conn_state == "REJ")'`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(c, fmt.Errorf("%q: run takes no argument; it logs all packets of the interfaces", args[0]))
+			}
+			if err := f.check(); err != nil {
+				return usage(c, err)
+			}
+			if !c.Flags().Changed("seed") {
+				f.seed = rand.Text()
+			}
+			return run(f)
+		},
+	}
+	fs := c.Flags()
+	fs.SortFlags = false
+	fs.StringArrayVarP(&f.interfaces, "interface", "i", nil, "`name` of a network interface; several, each with its -i, feed one log")
+	f.capture = choice{"auto", words(collector.Captures)}
+	fs.Var(&f.capture, "capture", "xdp, xdp-generic, tcx, or auto: XDP where the driver has it, otherwise TCX")
+	f.direction = choice{"auto", words(collector.Directions)}
+	fs.Var(&f.direction, "direction", "in, out, both, or auto: both on an interface with an address, otherwise in")
+	f.promiscuous = choice{"auto", words(collector.PromiscuousChoices)}
+	fs.Var(&f.promiscuous, "promiscuous", "take frames for others: on, off, or auto: on without an address")
+	fs.Var(&f.ringSize, "ring-size", "memory between kernel and conntap, such as 64M (default 16M per CPU)")
+	f.register(fs, defaultMaxConnections)
+	return c
+}
+
+// words are choices as the command line has them.
+func words[T ~string](choices []T) []string {
+	words := make([]string, len(choices))
+	for i, c := range choices {
+		words[i] = string(c)
+	}
+	return words
+}
+
+// check finds what the flags can't mean.
+func (f *runFlags) check() error {
+	if len(f.interfaces) == 0 {
+		return errors.New("no interface given: -i NAME (ip link lists them)")
+	}
+	for _, name := range f.interfaces {
+		if name == "any" {
+			return errors.New(`"any" is not a device; repeat -i for each of several`)
+		}
+	}
+	return f.logFlags.check()
+}
+
+// run logs the connections of interfaces until a signal ends it.
+func run(f *runFlags) error {
+	log, out, err := f.open()
+	if err != nil {
+		return err
+	}
+	source, err := collector.OpenLive(collector.LiveConfig{
+		Interfaces:  f.interfaces,
+		Capture:     collector.Capture(f.capture.value),
+		Direction:   collector.Direction(f.direction.value),
+		Promiscuous: collector.Promiscuous(f.promiscuous.value),
+		RingBytes:   int(f.ringSize),
+		Warn:        tell,
+	})
+	if err != nil {
+		return errors.Join(err, out.Close())
+	}
+	f.announce(source)
+	p := newPipeline(source, f.tracking(), log, out)
+	p.live, p.quiet = true, f.quiet
+	p.lineText = (&meter{at: p.started}).text
+	err = p.run()
+	if p.unread || f.quiet {
+		return err
+	}
+	title := "conntap: detached"
+	if err == nil {
+		title += "; " + screen.Plural(p.open, "open connection") + " written"
+	}
+	account := &screen.Account{
+		Title: title, Frames: p.frames(), Connections: p.tracker.Stats(), Gapped: p.gapped, Live: true,
+	}
+	_, _ = account.WriteTo(os.Stderr)
+	p.say(fewConns)
+	return err
+}
+
+// announce says what was obtained and when rows are to be expected.
+func (f *runFlags) announce(source *collector.Live) {
+	if f.quiet {
+		return
+	}
+	for _, a := range source.Obtained() {
+		tell(a.String())
+	}
+	_, ring := source.RingUsed()
+	limit := "connections without a limit"
+	if f.maxConnections > 0 {
+		limit = fmt.Sprintf("up to %s for %s connections", screen.Memory(uint64(f.maxConnections)*connectionBytes),
+			screen.Count(uint64(f.maxConnections)))
+	}
+	tell(fmt.Sprintf("memory: %s ring, %s", screen.Memory(ring), limit))
+	tell("tcp rows appear 5 s after the close, udp and icmp rows after 60 s of silence (dns: 10 to 20 s); open ones at Ctrl-C")
+}
+
+// meter derives rates from two looks at the counters.
+type meter struct {
+	at            time.Time
+	seen, ipBytes uint64
+}
+
+// text is the status line.
+func (m *meter) text(p *pipeline) string {
+	now, frames := time.Now(), p.source.Stats()
+	seconds := now.Sub(m.at).Seconds()
+	status := screen.Status{
+		PacketRate: float64(frames.Seen-m.seen) / seconds,
+		BitRate:    float64(p.ipBytes-m.ipBytes) * 8 / seconds,
+		Open:       p.tracker.Stats().Open,
+		Logged:     p.logged(),
+		Lost:       frames.Lost,
+	}
+	*m = meter{now, frames.Seen, p.ipBytes}
+	return status.String()
+}
