@@ -25,7 +25,7 @@ struct config {
 	__u8 reserved[2];
 	__u32 wakeup_mask; /* the reader is woken when (sequence & mask) == 0: 0 is always */
 };
-const volatile struct config config = {.l2 = 1, .layers = 1, .wakeup_mask = 63};
+const volatile struct config config = {.l2 = 1, .layers = 1, .wakeup_mask = 255};
 
 /* The longest record: every part that a program here writes. */
 #define BLOCKS_MAX                                                                                 \

@@ -32,7 +32,9 @@ type Packet struct {
 	// prefix live. It is the source's memory, valid until its next Read.
 	Payload []byte
 
-	// IPLength is the IPv4 total length or the IPv6 payload length + 40, bytes.
+	// IPLength is the IPv4 total length or the IPv6 payload length + 40, bytes. With
+	// StateNoLength the header says 0 and this is what was captured: it gives the
+	// payload its length, but adds nothing to a connection's IP bytes.
 	IPLength uint32
 	// HeaderLength is the distance from the start of the IP header to the
 	// transport payload, bytes. Not valid with StateMalformed.

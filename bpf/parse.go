@@ -33,12 +33,15 @@ type Parser struct {
 const (
 	ethernetLength = 14
 	vlanLength     = 4
+	llcLength      = 3
+	snapLength     = 5 // organisation, EtherType
 	ipv4Length     = 20
 	ipv6Length     = 40
 	tcpLength      = 20
 	udpLength      = 8
 	icmpLength     = 8
 
+	llcSNAP       = 0xaa // both service access points
 	vlanTagsMax   = 2
 	extensionsMax = 32 // IPv6 extension headers and options in them
 
@@ -229,13 +232,38 @@ func (ps *Parser) layerType(f *frame, p *Packet, etherType uint16) Reason {
 	if etherType == typeIPv4 || etherType == typeIPv6 {
 		return ps.layerIP(f, p)
 	}
+	if etherType <= typeLengthMax {
+		return ps.layerSNAP(f, p, int(etherType))
+	}
 	return judgeType(etherType)
 }
 
-func judgeType(etherType uint16) Reason {
-	if etherType <= typeLengthMax {
+// layerSNAP goes on after an IEEE 802.3 length: an LLC header of 3 bytes, or of 4
+// if it is numbered, and a SNAP header may bring an EtherType after all (Zeek:
+// Ethernet.cc, SNAP.cc).
+func (ps *Parser) layerSNAP(f *frame, p *Packet, length int) Reason {
+	rest := f.data[f.offset:]
+	if len(rest) < length || len(rest) < llcLength || rest[0] != llcSNAP || rest[1] != llcSNAP {
 		return ReasonLLC
 	}
+	header := llcLength
+	if rest[2]&3 != 3 {
+		header++
+	}
+	if len(rest) < header+snapLength || rest[header] != 0 || rest[header+1] != 0 || rest[header+2] != 0 {
+		return ReasonLLC
+	}
+	f.offset += header + snapLength
+	switch binary.BigEndian.Uint16(rest[header+3:]) {
+	case typeIPv4, typeIPv6:
+		return ps.layerIP(f, p)
+	case typeARP, typeRARP:
+		return ReasonARP
+	}
+	return ReasonLLC
+}
+
+func judgeType(etherType uint16) Reason {
 	switch etherType {
 	case typeARP, typeRARP:
 		return ReasonARP

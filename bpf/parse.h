@@ -35,6 +35,7 @@
 #define ETHERTYPE_LLDP 0x88cc
 #define ETHERTYPE_MPLS_MC 0x8848
 #define ETHERTYPE_LENGTH_MAX 1500
+#define LLC_SNAP 0xaa
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
 #define PROTOCOL_MOBILITY 135
 #define OPTION_PAD1 0
@@ -44,6 +45,17 @@
 struct vlan_tag {
 	__be16 tci;
 	__be16 type;
+};
+
+struct llc_head {
+	__u8 destination; /* service access points */
+	__u8 source;
+	__u8 control;
+};
+
+struct snap_head {
+	__u8 organisation[3];
+	__u8 type[2]; /* network byte order; not aligned */
 };
 
 struct icmp_head {
@@ -404,10 +416,37 @@ static __always_inline long layer_vlan(struct walk *walk, int xdp)
 	return go_on(f, LAYER_TYPE, f->offset + sizeof(tag));
 }
 
+/* After an IEEE 802.3 length, an LLC header of 3 bytes, or of 4 if it is numbered,
+ * and a SNAP header may bring an EtherType after all (Zeek: Ethernet.cc, SNAP.cc). */
+static __always_inline long layer_snap(struct walk *walk, int xdp)
+{
+	struct frame *f = &walk->staging->frame;
+	struct llc_head llc;
+	struct snap_head snap;
+	__u32 at = f->offset;
+	__u16 type;
+
+	if (at + f->type > f->length || at + sizeof(llc) > f->length)
+		return finish(f, REASON_LLC);
+	if (load(walk, xdp, at, &llc, sizeof(llc)))
+		return finish(f, REASON_LOAD);
+	if (llc.destination != LLC_SNAP || llc.source != LLC_SNAP)
+		return finish(f, REASON_LLC);
+	at += (llc.control & 3) == 3 ? sizeof(llc) : sizeof(llc) + 1;
+	if (at + sizeof(snap) > f->length)
+		return finish(f, REASON_LLC);
+	if (load(walk, xdp, at, &snap, sizeof(snap)))
+		return finish(f, REASON_LOAD);
+	if (snap.organisation[0] || snap.organisation[1] || snap.organisation[2])
+		return finish(f, REASON_LLC);
+	type = (__u16)snap.type[0] << 8 | snap.type[1];
+	if (type == ETH_P_IP || type == ETH_P_IPV6)
+		return go_on(f, LAYER_IP, at + sizeof(snap));
+	return finish(f, type == ETH_P_ARP || type == ETHERTYPE_RARP ? REASON_ARP : REASON_LLC);
+}
+
 static __always_inline enum reason judge_type(__u16 type)
 {
-	if (type <= ETHERTYPE_LENGTH_MAX)
-		return REASON_LLC;
 	switch (type) {
 	case ETH_P_ARP:
 	case ETHERTYPE_RARP:
@@ -432,6 +471,8 @@ static __always_inline long layer_type(struct walk *walk, int xdp)
 		return layer_vlan(walk, xdp);
 	if (f->type == ETH_P_IP || f->type == ETH_P_IPV6)
 		return go_on(f, LAYER_IP, f->offset);
+	if (f->type <= ETHERTYPE_LENGTH_MAX)
+		return layer_snap(walk, xdp);
 	return finish(f, judge_type(f->type));
 }
 
@@ -644,42 +685,51 @@ static __always_inline long layer_option(struct walk *walk, int xdp)
 	return go_on(f, LAYER_OPTION, end);
 }
 
+/* Loads a transport header if it has room; a reason if not. */
+static __always_inline enum reason load_transport(struct walk *walk, int xdp, void *to,
+						  __u32 length)
+{
+	struct frame *f = &walk->staging->frame;
+
+	if (!has_transport(f, length))
+		return REASON_TRANSPORT_HEADER;
+	return load(walk, xdp, f->offset, to, length) ? REASON_LOAD : REASON_NONE;
+}
+
 static __always_inline long layer_transport(struct walk *walk, int xdp)
 {
 	struct staging *s = walk->staging;
 	struct frame *f = &s->frame;
+	enum reason reason = judge_protocol(f->protocol);
 	union {
 		struct tcphdr tcp;
 		struct udphdr udp;
 		struct icmp_head icmp;
-	} header = {};
-	enum reason reason = judge_protocol(f->protocol);
-	__u32 length = 0;
+	} header;
 
 	if (reason != REASON_NONE)
 		return finish(f, reason);
-	if (f->protocol == IPPROTO_TCP)
-		length = sizeof(struct tcphdr);
-	else if (f->protocol == IPPROTO_UDP || f->protocol == IPPROTO_ICMP ||
-		 f->protocol == IPPROTO_ICMPV6)
-		length = sizeof(struct udphdr);
-	if (length && !has_transport(f, length))
-		return finish(f, REASON_TRANSPORT_HEADER);
 	clear_transport(&s->head);
 	s->head.protocol = f->protocol;
-	if (length && load(walk, xdp, f->offset, &header, sizeof(struct udphdr)))
-		return finish(f, REASON_LOAD);
-	if (f->protocol == IPPROTO_TCP) {
-		if (load(walk, xdp, f->offset, &header, sizeof(struct tcphdr)))
-			return finish(f, REASON_LOAD);
-		fill_tcp(s, &header.tcp);
-	} else if (f->protocol == IPPROTO_UDP) {
-		fill_udp(s, &header.udp);
-	} else if (length) {
-		fill_icmp(s, &header.icmp);
-	} else {
-		s->head.header_length = f->offset - f->ip_offset;
+	switch (f->protocol) {
+	case IPPROTO_TCP:
+		reason = load_transport(walk, xdp, &header, sizeof(header.tcp));
+		if (reason == REASON_NONE)
+			fill_tcp(s, &header.tcp);
+		return finish(f, reason);
+	case IPPROTO_UDP:
+		reason = load_transport(walk, xdp, &header, sizeof(header.udp));
+		if (reason == REASON_NONE)
+			fill_udp(s, &header.udp);
+		return finish(f, reason);
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		reason = load_transport(walk, xdp, &header, sizeof(header.icmp));
+		if (reason == REASON_NONE)
+			fill_icmp(s, &header.icmp);
+		return finish(f, reason);
 	}
+	s->head.header_length = f->offset - f->ip_offset;
 	return finish(f, REASON_NONE);
 }
 

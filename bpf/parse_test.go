@@ -214,6 +214,7 @@ func cutTo(n int, frame []byte) []byte { return frame[:n] }
 func TestParseReason(t *testing.T) {
 	syn := packet4(frametest.IPv4{Protocol: frametest.TCP}, tcp())
 	raw := frametest.IPv4{Protocol: 89}.Packet([]byte{1})
+	snap := []byte{0xaa, 0xaa, 3, 0, 0, 0}
 	tests := []struct {
 		name  string
 		frame []byte
@@ -229,6 +230,15 @@ func TestParseReason(t *testing.T) {
 		{"rarp", ethernet(0x8035, make([]byte, 46)), 0, bpf.ReasonARP},
 		{"lldp", ethernet(0x88cc, make([]byte, 46)), 0, bpf.ReasonLLDP},
 		{"length", ethernet(1500, make([]byte, 46)), 0, bpf.ReasonLLC},
+		{"ip in snap", ethernet(28, snap, []byte{8, 0}, raw), 0, bpf.ReasonNone},
+		{"ip in snap, cut", ethernet(30, snap, []byte{8, 0}, raw), 0, bpf.ReasonLLC},
+		{"ip in snap behind numbered llc", ethernet(30, []byte{0xaa, 0xaa, 0, 0, 0, 0, 0, 8, 0}, raw), 0, bpf.ReasonNone},
+		{"ip in snap in a tag", ethernet(0x8100, tag(1, 28), snap, []byte{8, 0}, raw), 0, bpf.ReasonNone},
+		{"arp in snap", ethernet(28, snap, []byte{8, 6}, raw), 0, bpf.ReasonARP},
+		{"a tag in snap", ethernet(28, snap, []byte{0x81, 0}, tag(1, 0x0800), raw), 0, bpf.ReasonLLC},
+		{"snap of an organisation", ethernet(28, []byte{0xaa, 0xaa, 3, 0, 0, 12, 8, 0}, raw), 0, bpf.ReasonLLC},
+		{"snap header cut", ethernet(7, snap, []byte{8}), 0, bpf.ReasonLLC},
+		{"llc", ethernet(28, []byte{0x42, 0x42, 3}, raw), 0, bpf.ReasonLLC},
 		{"neither length nor type", ethernet(1501, make([]byte, 46)), 0, bpf.ReasonEtherType},
 		{"mpls", ethernet(0x8847, make([]byte, 46)), 0, bpf.ReasonMPLS},
 		{"pppoe session", ethernet(0x8864, make([]byte, 46)), 0, bpf.ReasonPPPoE},

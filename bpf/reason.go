@@ -12,7 +12,7 @@ const (
 	ReasonShortFrame                    // no room for a link-layer header and anything after it
 	ReasonARP                           // ARP and RARP
 	ReasonLLDP                          //
-	ReasonLLC                           // an IEEE 802.3 length instead of a type
+	ReasonLLC                           // an IEEE 802.3 length instead of a type, and no IP in SNAP
 	ReasonMPLS                          //
 	ReasonPPPoE                         //
 	ReasonEtherType                     // any other EtherType without IP inside

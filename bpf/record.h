@@ -164,7 +164,7 @@ enum reason {
 	REASON_SHORT_FRAME, /* no room for a link-layer header and anything after it */
 	REASON_ARP,	    /* ARP and RARP */
 	REASON_LLDP,
-	REASON_LLC, /* an IEEE 802.3 length instead of a type */
+	REASON_LLC, /* an IEEE 802.3 length instead of a type, and no IP in SNAP */
 	REASON_MPLS,
 	REASON_PPPOE,
 	REASON_ETHERTYPE,      /* any other EtherType without IP inside */

@@ -5,6 +5,7 @@ package collector
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -86,6 +87,14 @@ func (y *parity) report(t *testing.T, what string, minimum int) {
 		if n != 0 {
 			t.Logf("  both skip %d: %v", n, bpf.Reason(reason))
 		}
+	}
+	c := y.run.count(t)
+	sum := c.Recorded + c.Filtered + c.Lost
+	for _, n := range c.Skipped {
+		sum += n
+	}
+	if c.Seen != sum {
+		t.Errorf("%s: %d seen, %d accounted for", what, c.Seen, sum)
 	}
 	if y.compared < minimum {
 		t.Errorf("%s: %d compared, want at least %d", what, y.compared, minimum)
@@ -183,6 +192,58 @@ func requireLinear(t *testing.T, k *testRun, linear int) {
 		t.Fatalf("linear part of %d bytes on kernel %s: %v", linear, release, err)
 	}
 	t.Skipf("kernel %s takes no length of the linear part (6.18 does)", release)
+}
+
+// TestParityTags sends tagged frames through a veth: the stack takes the outer tag
+// off before the TC hooks see them, which BPF_PROG_RUN can't do.
+func TestParityTags(t *testing.T) {
+	ip := frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(1, 2, 3))
+	tag := func(id, etherType uint16, content ...[]byte) []byte {
+		return frametest.Join(frametest.Tag(id, etherType), frametest.Join(content...))
+	}
+	frames := [][]byte{
+		frametest.Ethernet(frametest.TypeIPv4, ip),
+		frametest.Ethernet(frametest.TypeVLAN, tag(7, frametest.TypeIPv4, ip)),
+		frametest.Ethernet(frametest.TypeVLANOuter, tag(0xe007, frametest.TypeVLAN), tag(0xf008, frametest.TypeIPv4, ip)),
+		frametest.Ethernet(frametest.TypeVLAN, tag(0xe000, frametest.TypeVLAN), tag(8, frametest.TypeIPv4, ip)),
+		frametest.Ethernet(frametest.TypeQinQ, tag(7, frametest.TypeVLAN), tag(8, frametest.TypeIPv4, ip)),
+		frametest.Ethernet(frametest.TypeVLAN, tag(7, frametest.TypeVLAN), tag(8, frametest.TypeVLAN), tag(9, frametest.TypeIPv4, ip)),
+		frametest.Ethernet(frametest.TypeVLAN, tag(7, frametest.TypeVLANOuter), tag(8, frametest.TypeIPv4, ip)),
+		frametest.Ethernet(frametest.TypeVLAN, tag(7, 0x0806, make([]byte, 46))),
+	}
+	var want []bpf.Packet
+	var counts bpf.Counters
+	parser := bpf.Parser{Link: bpf.LinkEthernet}
+	for _, frame := range frames {
+		var p bpf.Packet
+		counts.Seen++
+		if reason := parser.Parse(frame, len(frame), &p); reason != bpf.ReasonNone {
+			counts.Skipped[reason]++
+			continue
+		}
+		counts.Recorded++
+		p.Blocks &^= bpf.BlockIdentity
+		p.Payload = nil
+		want = append(want, p)
+	}
+	for _, capture := range []Capture{CaptureTCX, CaptureXDP} {
+		t.Run(fmt.Sprint(capture), func(t *testing.T) {
+			enterNamespace(t)
+			addVeth(t, "tap", "far")
+			l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, Capture: capture})
+			newSender(t, "far").send(t, frames...)
+			got := readAll(t, l)
+			for i := range got {
+				got[i].Time, got[i].Ordinal, got[i].Hook = 0, 0, 0
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("want %+v\ngot  %+v", want, got)
+			}
+			if got := l.Stats().Counters; got != counts {
+				t.Errorf("want %+v\ngot  %+v", counts, got)
+			}
+		})
+	}
 }
 
 // ownFrames are made here: they need no file.

@@ -76,7 +76,11 @@ func benchmarkKernel(b *testing.B, name string, hook bpf.Hook, kind ebpf.Program
 			base, full := math.Inf(1), math.Inf(1)
 			for b.Loop() {
 				base = min(base, repeat(b, empty, opts))
-				full = min(full, repeat(b, k.program, opts))
+				lost := k.count(b).Lost
+				round := repeat(b, k.program, opts)
+				if k.count(b).Lost == lost { // to lose a record is cheaper than to pass it on
+					full = min(full, round)
+				}
 			}
 			c := k.count(b)
 			b.ReportMetric(0, "ns/op")
@@ -88,7 +92,7 @@ func benchmarkKernel(b *testing.B, name string, hook bpf.Hook, kind ebpf.Program
 }
 
 // packetsPerRound hides what a round itself costs the kernel.
-const packetsPerRound = 500_000
+const packetsPerRound = 1_000_000
 
 // emptyProgram lets every packet pass and does nothing else.
 func emptyProgram(b *testing.B, kind ebpf.ProgramType, verdict int32) *ebpf.Program {

@@ -36,6 +36,9 @@ func randomEthernet(r *rand.Rand) []byte {
 		tags = append(tags, tag)
 	}
 	content, etherType := randomContent(r)
+	if r.IntN(20) == 0 {
+		content, etherType = randomSNAP(r, content, etherType)
+	}
 	for i := len(tags) - 1; i >= 0; i-- {
 		tci := uint16(r.Uint32())
 		if r.IntN(4) == 0 {
@@ -56,6 +59,19 @@ func randomContent(r *rand.Rand) ([]byte, uint16) {
 	default:
 		return randomIPv6(r), oddly[uint16](r, TypeIPv6, TypeIPv4)
 	}
+}
+
+// randomSNAP puts content behind an IEEE 802.3 length and LLC and SNAP headers.
+func randomSNAP(r *rand.Rand, content []byte, etherType uint16) ([]byte, uint16) {
+	header := []byte{0xaa, 0xaa, 3, 0, 0, 0}
+	if r.IntN(3) == 0 {
+		header = []byte{0xaa, 0xaa, byte(r.Uint32()), 0, 0, 0, 0}
+	}
+	at := r.IntN(len(header))
+	header[at] = oddly(r, header[at], byte(r.Uint32()))
+	header = Join(header, []byte{byte(etherType >> 8), byte(etherType)})
+	length := min(len(header)+len(content), 1500)
+	return Join(header, content), uint16(oddly(r, length, length+r.IntN(60)))
 }
 
 // oddly is nearly always the first.
