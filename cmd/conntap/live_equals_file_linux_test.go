@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,23 +87,12 @@ func compareTrace(t *testing.T, tr *trace, far *injector, live *collector.Live) 
 			t.Fatalf("%s: %v", tr.name, err)
 		}
 	}
-	fromRing := make([]bpf.Packet, 0, len(fromFile))
-	for deadline := time.Now().Add(2 * time.Second); len(fromRing) < len(fromFile) && time.Now().Before(deadline); {
-		var batch [256]bpf.Packet
-		n, err := live.Read(batch[:min(len(batch), len(fromFile)-len(fromRing))])
-		must(t, err)
-		for _, p := range batch[:n] {
-			p.Payload = bytes.Clone(p.Payload) // the ring's memory until the next Read
-			fromRing = append(fromRing, p)
-		}
+	packets = countPackets(fromFile)
+	fromRing := readRing(t, live, packets)
+	if len(fromRing) != packets {
+		t.Fatalf("%s: want %d packets, got %d", tr.name, packets, len(fromRing))
 	}
-	if len(fromRing) != len(fromFile) {
-		t.Errorf("%s: want %d packets, got %d", tr.name, len(fromFile), len(fromRing))
-		return len(fromRing), 0
-	}
-	for i := range fromRing {
-		fromRing[i].Time, fromRing[i].Ordinal = fromFile[i].Time, fromFile[i].Ordinal
-	}
+	fromRing = atTimesOf(fromFile, fromRing)
 	want, got := logOf(t, fromFile), logOf(t, fromRing)
 	if got != want {
 		t.Errorf("%s: %s", tr.name, firstDifference(want, got))
@@ -112,7 +102,48 @@ func compareTrace(t *testing.T, tr *trace, far *injector, live *collector.Live) 
 			rows++
 		}
 	}
-	return len(fromRing), rows
+	return packets, rows
+}
+
+// countPackets leaves out the frames that gave none.
+func countPackets(all []bpf.Packet) (packets int) {
+	for i := range all {
+		if all[i].Kind != bpf.KindNone {
+			packets++
+		}
+	}
+	return packets
+}
+
+// readRing reads so many packets, or what came within a while.
+func readRing(t *testing.T, live *collector.Live, packets int) []bpf.Packet {
+	t.Helper()
+	all := make([]bpf.Packet, 0, packets)
+	for deadline := time.Now().Add(2 * time.Second); len(all) < packets && time.Now().Before(deadline); {
+		var batch [256]bpf.Packet
+		n, err := live.Read(batch[:min(len(batch), packets-len(all))])
+		must(t, err)
+		for _, p := range batch[:n] {
+			p.Payload = bytes.Clone(p.Payload) // the ring's memory until the next Read
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// atTimesOf gives packets of the ring the times and the ordinals of those of the
+// file. Frames that gave no packet, in between, move time on in both.
+func atTimesOf(fromFile, fromRing []bpf.Packet) []bpf.Packet {
+	all := slices.Clone(fromFile)
+	for i := range all {
+		if all[i].Kind == bpf.KindNone {
+			continue
+		}
+		time, ordinal := all[i].Time, all[i].Ordinal
+		all[i], fromRing = fromRing[0], fromRing[1:]
+		all[i].Time, all[i].Ordinal = time, ordinal
+	}
+	return all
 }
 
 // firstDifference is the first line in which two logs differ.

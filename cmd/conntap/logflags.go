@@ -104,7 +104,7 @@ func (f *logFlags) config() (cfg connlog.Config, err error) {
 	}
 	cfg.Fields = f.fields
 	cfg.Terminal = f.dir == "" && isTerminal(os.Stdout)
-	cfg.Color = cfg.Terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	cfg.Color = cfg.Terminal && os.Getenv("NO_COLOR") == "" && !dumb()
 	return cfg, nil
 }
 

@@ -26,7 +26,7 @@ type output struct {
 // empty. An existing file is left alone and is an error.
 func openOutput(dir, name string) (*output, error) {
 	o := &output{}
-	if isTerminal(os.Stderr) {
+	if isTerminal(os.Stderr) && !dumb() {
 		o.line = screen.NewLine(os.Stderr, terminalWidth)
 	}
 	if dir != "" {
@@ -49,6 +49,9 @@ func (o *output) Close() error {
 	}
 	return o.file.Close()
 }
+
+// dumb tells whether the terminal knows no escape sequences.
+func dumb() bool { return os.Getenv("TERM") == "dumb" }
 
 func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
 

@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	batchSize     = 512                    // packets per Read
+	batchSize     = 2048                   // packets per Read
+	batchCount    = 2                      // one is read while the other is tracked
 	flushInterval = 500 * time.Millisecond // a row written is readable after at most that
 	lineInterval  = time.Second            // between two states of the status line
 	readPatience  = 300 * time.Millisecond // for a read of a file to return after a signal
@@ -28,43 +29,36 @@ const (
 )
 
 // pipeline takes packets from a source through the tracker to the log. One
-// goroutine reads the source, another does the rest; they take turns over one
-// batch, so that rows are flushed, signals heard and the line redrawn while a
-// read blocks.
+// goroutine reads the source, another does the rest: a batch is read while the
+// one before it is tracked, rows are flushed, signals heard and the line redrawn
+// while a read blocks.
 type pipeline struct {
 	source  collector.Source
 	tracker *tracker.Tracker
 	log     *connlog.Writer
 	out     *output
 	// live asks to let time move on without packets, and to detach before the
-	// end.
+	// end. Close of a live source may be called while it reads.
 	live  bool
 	quiet bool
 	// lineText is what the status line says now.
 	lineText func(*pipeline) string
 
-	packets  []bpf.Packet
-	hints    hints.Observer
-	ipBytes  uint64 // IP lengths of all packets
-	gapped   uint64 // connections that lack payload
-	started  time.Time
-	writeErr error // the first one of the log
-	stopped  bool  // by a signal
-	blocked  bool  // a read never returned; the source is not to be asked
-	detached bool
-	unread   bool // nobody reads the rows any more
-	open     uint64
-}
-
-// batch is what one Read returned.
-type batch struct {
-	n   int
-	err error
+	hints   hints.Observer
+	ipBytes uint64 // IP lengths of all packets
+	gapped  uint64 // connections that lack payload
+	started time.Time
+	err     error // the first one of the log, or of detaching
+	stopped bool  // by a signal
+	ending  bool  // by a signal, or because the log can't be written
+	blocked bool  // a read never returned; the source is not to be asked
+	unread  bool  // nobody reads the rows any more
+	open    uint64
 }
 
 // newPipeline connects the rooms. The tracker's connections go to the log.
 func newPipeline(source collector.Source, cfg tracker.Config, log *connlog.Writer, out *output) *pipeline {
-	p := &pipeline{source: source, log: log, out: out, packets: make([]bpf.Packet, batchSize), started: time.Now()}
+	p := &pipeline{source: source, log: log, out: out, started: time.Now()}
 	p.tracker = tracker.New(cfg, p.emit)
 	return p
 }
@@ -74,8 +68,8 @@ func (p *pipeline) emit(c *tracker.Conn) {
 	if c.MissedBytes > 0 {
 		p.gapped++
 	}
-	if p.writeErr == nil {
-		p.writeErr = p.log.Write(c)
+	if p.err == nil {
+		p.err = p.log.Write(c)
 	}
 }
 
@@ -96,34 +90,43 @@ func (p *pipeline) run() error {
 	if !p.blocked {
 		err = errors.Join(err, p.source.Close())
 	}
-	if p.unread = errors.Is(p.writeErr, syscall.EPIPE); p.unread {
+	if p.unread = errors.Is(p.err, syscall.EPIPE); p.unread {
 		return err
 	}
-	return errors.Join(err, p.writeErr)
+	return errors.Join(err, p.err)
 }
 
-// keep stores the first error of the log.
+// keep stores the first error of the log, or of detaching.
 func (p *pipeline) keep(err error) {
-	if p.writeErr == nil {
-		p.writeErr = err
+	if p.err == nil {
+		p.err = err
 	}
 }
 
+// loop tracks batches until the reader ends, by itself or because of end.
 func (p *pipeline) loop(signals chan os.Signal) error {
-	batches, next := make(chan batch), make(chan struct{})
-	defer close(next)
-	go p.read(batches, next)
+	full, empty := make(chan *batch, batchCount), make(chan *batch, batchCount)
+	for range batchCount {
+		empty <- newBatch()
+	}
+	go readBatches(p.source, full, empty)
 	flush, line := time.NewTicker(flushInterval), time.NewTicker(lineInterval)
 	defer flush.Stop()
 	defer line.Stop()
 	var giveUp <-chan time.Time
 	for {
 		select {
-		case b := <-batches:
-			if done, err := p.take(b); done || err != nil {
-				return err
+		case b, more := <-full:
+			if !more {
+				return nil
 			}
-			next <- struct{}{}
+			p.take(b)
+			if b.err != nil {
+				return sourceError(b.err)
+			}
+			if !p.ending || p.live {
+				empty <- b
+			}
 		case <-flush.C:
 			p.keep(p.log.Flush())
 		case <-line.C:
@@ -132,60 +135,41 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 		case <-signals:
 			signal.Stop(signals) // the next one kills
 			p.stopped = true
-			giveUp = time.After(readPatience)
 		case <-giveUp:
-			if !p.live {
-				p.blocked = true
-				return nil
+			p.blocked = true
+			return nil
+		}
+		if (p.stopped || p.err != nil) && !p.ending {
+			p.ending = true
+			if p.live {
+				p.keep(p.source.Close()) // detaches; the reader goes on to the end
+				continue
 			}
+			close(empty)
+			giveUp = time.After(readPatience)
 		}
 	}
 }
 
-// read reads batches, each after the one before it was dealt with, until next is
-// closed.
-func (p *pipeline) read(batches chan<- batch, next <-chan struct{}) {
-	for {
-		n, err := p.source.Read(p.packets)
-		batches <- batch{n, err}
-		if _, more := <-next; !more {
-			return
-		}
-	}
-}
-
-// take tracks one batch. It is done when the source or the log is.
-func (p *pipeline) take(b batch) (done bool, err error) {
-	packets := p.packets[:b.n]
-	p.tracker.SetClockOffset(p.source.ClockOffset())
+// take tracks one batch.
+func (p *pipeline) take(b *batch) {
+	packets := b.packets[:b.n]
+	p.tracker.SetClockOffset(b.clockOffset)
 	p.tracker.Track(packets)
 	for i := range packets {
 		p.ipBytes += uint64(packets[i].IPLength)
 	}
 	if p.live && b.n == 0 {
-		p.tracker.Advance(p.source.Now())
+		p.tracker.Advance(b.now)
 	}
-	switch {
-	case errors.Is(b.err, io.EOF):
-		return true, nil
-	case b.err != nil:
-		return true, b.err
-	case !p.stopped && p.writeErr == nil:
-		return false, nil
-	case !p.live:
-		return true, nil
-	}
-	return p.detach()
 }
 
-// detach ends a live capture. What the ring still holds is then read, up to
-// io.EOF.
-func (p *pipeline) detach() (done bool, err error) {
-	if p.detached {
-		return false, nil
+// sourceError is the error of a source that ended, if it is one.
+func sourceError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	p.detached = true
-	return false, p.source.Close()
+	return err
 }
 
 // frames is the account of frames: fragments, which the source recorded, gave no

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -232,12 +233,18 @@ func transmitted(t *testing.T, n *namespace) (c counters) {
 // traffic is what one side counted of a connection, bytes.
 type traffic struct{ sent, received uint64 }
 
-// workload is a server's and its clients' account of their connections, by the
-// client's address and port.
+// connection tells connections apart: by the client's address and port, and the
+// server's port.
+type connection struct {
+	client netip.AddrPort
+	port   uint16
+}
+
+// workload is a server's and its clients' account of their connections.
 type workload struct {
 	mu     sync.Mutex
-	client map[netip.AddrPort]traffic
-	server map[netip.AddrPort]traffic
+	client map[connection]traffic
+	server map[connection]traffic
 }
 
 // countedConn is a connection whose bytes are counted, into an account when it is
@@ -267,12 +274,13 @@ func (c *countedConn) Close() error {
 	return err
 }
 
-func (w *workload) counted(conn net.Conn, account map[netip.AddrPort]traffic, client net.Addr) net.Conn {
-	key := client.(*net.TCPAddr).AddrPort()
+func (w *workload) counted(conn net.Conn, account map[connection]traffic, client, server net.Addr) net.Conn {
+	from, to := client.(*net.TCPAddr).AddrPort(), server.(*net.TCPAddr).AddrPort()
+	key := connection{netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), to.Port()}
 	return &countedConn{Conn: conn, book: func(sum traffic) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		account[netip.AddrPortFrom(key.Addr().Unmap(), key.Port())] = sum
+		account[key] = sum
 	}}
 }
 
@@ -287,14 +295,14 @@ func (l countedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.w.counted(conn, l.w.server, conn.RemoteAddr()), nil
+	return l.w.counted(conn, l.w.server, conn.RemoteAddr(), conn.LocalAddr()), nil
 }
 
 // startServer serves as many bytes as a request's path says, and takes what is
 // sent to the bulk port.
 func startServer(t *testing.T, n *namespace) *workload {
 	t.Helper()
-	w := &workload{client: map[netip.AddrPort]traffic{}, server: map[netip.AddrPort]traffic{}}
+	w := &workload{client: map[connection]traffic{}, server: map[connection]traffic{}}
 	for _, address := range []string{serverIPv4, serverIPv6} {
 		web, bulk := listen(t, n, address, httpPort), listen(t, n, address, bulkPort+1)
 		server := &http.Server{Handler: http.HandlerFunc(respond)}
@@ -345,7 +353,7 @@ func (w *workload) dialer(n *namespace) func(context.Context, string, string) (n
 		if err != nil {
 			return nil, err
 		}
-		return w.counted(conn, w.client, conn.LocalAddr()), nil
+		return w.counted(conn, w.client, conn.LocalAddr(), conn.RemoteAddr()), nil
 	}
 }
 
@@ -410,13 +418,13 @@ func (w *workload) compare(t *testing.T, m *monitor) {
 	if len(w.client) < 2000 || len(w.client) != len(w.server) {
 		t.Errorf("want the same thousands of connections on both sides, got %d and %d", len(w.client), len(w.server))
 	}
-	seen := map[netip.AddrPort]int{}
+	seen := map[connection]int{}
 	for i := range m.rows {
 		c := &m.rows[i]
-		key := netip.AddrPortFrom(netip.AddrFrom16(c.Orig.Addr).Unmap(), c.Orig.Port)
+		key := connection{netip.AddrPortFrom(netip.AddrFrom16(c.Orig.Addr).Unmap(), c.Orig.Port), c.Resp.Port}
 		counted, ok := w.client[key]
-		if !ok || c.Resp.Port == bulkPort {
-			continue
+		if !ok {
+			continue // iperf3's
 		}
 		seen[key]++
 		server := w.server[key]
@@ -462,27 +470,38 @@ func runIperf(t *testing.T, server, client *namespace) (reports iperfReports) {
 		return nil
 	}
 	for _, address := range []string{serverIPv4, serverIPv6} {
-		serving := exec.Command("iperf3", "-s", "-1", "-B", address, "-p", strconv.Itoa(bulkPort))
-		server.do(t, serving.Start)
-		sending := exec.Command("iperf3", "-c", address, "-p", strconv.Itoa(bulkPort), "-n", strconv.Itoa(bulkBytes), "-J")
-		var output []byte
-		err := retry(func() error {
-			return client.call(func() (err error) {
-				again := *sending
-				output, err = again.Output()
-				return err
-			})
-		})
-		if err != nil {
-			serving.Process.Kill()
-			t.Fatalf("iperf3: %v\n%s", err, output)
-		}
-		must(t, serving.Wait())
-		var report iperfReport
-		must(t, json.Unmarshal(output, &report))
-		reports = append(reports, report)
+		reports = append(reports, iperf(t, server, client, address))
 	}
 	return reports
+}
+
+// iperf sends bulkBytes to address, inside of a minute.
+func iperf(t *testing.T, server, client *namespace, address string) (report iperfReport) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	serving := exec.CommandContext(ctx, "iperf3", "-s", "-B", address, "-p", strconv.Itoa(bulkPort))
+	server.do(t, serving.Start)
+	defer serving.Wait()
+	defer serving.Process.Kill()
+	var output []byte
+	err := retry(func() error {
+		return client.call(func() (err error) {
+			output, err = exec.CommandContext(ctx, "iperf3", "-c", address, "-p", strconv.Itoa(bulkPort),
+				"-n", strconv.Itoa(bulkBytes), "-J").Output()
+			if err == nil {
+				err = json.Unmarshal(output, &report)
+			}
+			if err == nil && len(report.Start.Connected) == 0 {
+				err = errors.New("not connected") // which it reports with exit code 0
+			}
+			return err
+		})
+	})
+	if err != nil {
+		t.Fatalf("iperf3: %v\n%s", err, output)
+	}
+	return report
 }
 
 // retry calls f until it succeeds, for a server to come up.
