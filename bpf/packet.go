@@ -29,7 +29,7 @@ type Packet struct {
 
 	// Payload is what is at hand of the transport payload (of a fragment: of its
 	// payload), from its first byte: all that was captured in a file, a bounded
-	// prefix live. It is the source's memory, valid until its next Read.
+	// prefix live. It is the source's memory; see collector.Source for how long it is valid.
 	Payload []byte
 
 	// IPLength is the IPv4 total length or the IPv6 payload length + 40, bytes. With

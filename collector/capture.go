@@ -24,7 +24,7 @@ type frame struct {
 	time int64  // ns since 1970, truncated to microseconds
 	wire uint32 // bytes on the wire; data may hold less, and in odd files more
 	link bpf.LinkType
-	data []byte // the capture's memory, valid until its next refill
+	data []byte // the capture's memory, valid until the refillNext after the next one
 }
 
 // capture reads one capture file: pcap or pcapng, plain or compressed.
@@ -194,8 +194,10 @@ func (c *capture) next() error {
 	return err
 }
 
-// refillNext is next after an errRefill.
+// refillNext is next after an errRefill. The frames since the one before stay
+// valid.
 func (c *capture) refillNext() error {
+	c.window.turn()
 	for {
 		if err := c.next(); err != errRefill {
 			return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -315,9 +314,6 @@ func clsactHolders(index int) []Holder {
 func tryCapture(kernel kernelVersion, p plan, r *InterfaceReport) error {
 	if p.ingress == ingressXDP && r.XDPProgram != 0 {
 		return xdpHeldError(r.Name, unix.EBUSY)
-	}
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return fmt.Errorf("raising the limit of locked memory: %w (try ulimit -l unlimited)", err)
 	}
 	l, err := newLoader(kernel, 1, ringLeast)
 	if err != nil {

@@ -11,8 +11,9 @@ import "conntap/bpf"
 // back. A Source is for one goroutine, but Stats may be called from any.
 type Source interface {
 	// Read stores up to len(dst) packets in dst and says how many. Their
-	// payloads are valid until the next Read. A file's frame without a packet
-	// comes as bpf.KindNone. A live source returns 0 and no
+	// payloads are valid until the Read after the next one, so that one batch can
+	// be worked on while the next is read. A file's frame without a packet comes as
+	// bpf.KindNone. A live source returns 0 and no
 	// error when nothing came for a while, so that the caller can let time move
 	// on to Now. io.EOF comes alone, after the last packet; any other error may
 	// come together with packets, which are valid.

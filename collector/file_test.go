@@ -114,18 +114,19 @@ func save(t testing.TB, files map[string][]byte) string {
 var fileOptions = FileOptions{Parser: bpf.Parser{IgnoreChecksums: true}}
 
 // readToEnd reads a source to its end, batch packets at a time, and checks that the
-// account balances. Payloads are copied after each batch, when all of it must
-// still be valid.
+// account balances. Payloads are copied after the next batch was read, when they
+// must still be valid.
 func readToEnd(t testing.TB, s *FileSource, batch int) ([]bpf.Packet, error) {
 	t.Helper()
 	dst := make([]bpf.Packet, batch)
 	var packets []bpf.Packet
+	copied := 0
 	for {
 		n, err := s.Read(dst)
-		for _, p := range dst[:n] {
-			p.Payload = bytes.Clone(p.Payload)
-			packets = append(packets, p)
+		for ; copied < len(packets); copied++ {
+			packets[copied].Payload = bytes.Clone(packets[copied].Payload)
 		}
+		packets = append(packets, dst[:n]...)
 		if err != nil {
 			checkAccount(t, s, len(packets))
 			if err == io.EOF {

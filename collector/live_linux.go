@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"conntap/bpf"
@@ -38,6 +37,7 @@ type Live struct {
 	batch    bpf.Batch
 	inBatch  bool // batch may hold more packets
 	segments segmenter
+	payloads payloadMemory
 	now      atomic.Int64
 	clock    wallClock
 	offset   atomic.Int64 // clock's
@@ -131,9 +131,6 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	if err := checkKernel(kernel, release); err != nil {
 		return err
 	}
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return fmt.Errorf("raising the limit of locked memory, for kernels before 5.11: %w (try ulimit -l unlimited)", err)
-	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("counting CPUs: %w", err)
@@ -197,8 +194,19 @@ func attachIngress(l *loader, i *Interface, p plan, slot uint16, warn func(strin
 	if err == nil || !p.fallback || errors.Is(err, errHeld) {
 		return t, err
 	}
-	warn(fmt.Sprintf("%v; TCX it is", err))
+	if i.Kind == "device" { // of software interfaces nobody expects it
+		warn(fmt.Sprintf("%s: no native XDP (%v); TCX instead", i.Name, rootCause(err)))
+	}
 	return attachTC(l, i, slot, bpf.HookTCIngress)
+}
+
+// rootCause is what the kernel said.
+func rootCause(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
 }
 
 // Obtained is what was obtained, an element per interface.
@@ -209,6 +217,7 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 	if l.drained.Load() {
 		return 0, io.EOF
 	}
+	l.payloads.turn()
 	detached := l.detached.Load() // before the ring is found empty
 	n, err := l.fill(dst)
 	if n == 0 && err == nil && !detached {
@@ -268,6 +277,7 @@ func (l *Live) fill(dst []bpf.Packet) (n int, err error) {
 			continue
 		}
 		latest = max(latest, dst[n].Time)
+		l.payloads.keep(&dst[n])
 		if l.segments.start(&dst[n]) {
 			n += l.segments.fill(dst[n:])
 		} else {

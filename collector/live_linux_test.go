@@ -87,6 +87,7 @@ func TestLiveAttach(t *testing.T) {
 			tt.config.Interfaces = []string{"tap"}
 			l := openLive(t, tt.config)
 
+			tt.want = strings.ReplaceAll(tt.want, modeTCX, tcMode(t))
 			got := l.Obtained()[0]
 			if text := got.String(); !strings.HasPrefix(text, "tap (veth, ") || !strings.HasSuffix(text, "): "+tt.want) {
 				t.Errorf("want %q, got %q", tt.want, text)
@@ -247,6 +248,67 @@ func TestLiveRefusals(t *testing.T) {
 	}
 }
 
+// addLink makes a software interface and sets it up; without the kernel's module
+// for it the test is skipped.
+func addLink(t *testing.T, device netlink.Link) {
+	t.Helper()
+	err := netlink.LinkAdd(device)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
+		t.Skipf("the kernel has no %s: %v", device.Type(), err)
+	}
+	must(t, err)
+	must(t, netlink.LinkSetUp(device))
+}
+
+// TestLiveFallback has a driver without native XDP.
+func TestLiveFallback(t *testing.T) {
+	enterNamespace(t)
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "tap"
+	addLink(t, &netlink.Vxlan{LinkAttrs: attrs, VxlanId: 1, Port: 4789})
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}})
+	if got := l.Obtained()[0]; got.Ingress != tcMode(t) || got.Egress != "" {
+		t.Errorf("want %s in, got %s", tcMode(t), got.String())
+	}
+	_, err := OpenLive(LiveConfig{Interfaces: []string{"tap"}, Capture: CaptureXDP})
+	const want = "XDP native mode not supported by tap (driver vxlan): use --capture tcx"
+	if !strings.HasPrefix(message(err), want) {
+		t.Errorf("\nwant %s\ngot  %v", want, err)
+	}
+}
+
+// TestLiveLoopback sees each packet once, though it goes out and comes in.
+func TestLiveLoopback(t *testing.T) {
+	enterNamespace(t)
+	must(t, netlink.LinkSetUp(linkByName(t, "lo")))
+	l := openLive(t, LiveConfig{Interfaces: []string{"lo"}})
+	newSender(t, "lo").send(t, udpFrame(1, 30))
+	if packets := readAll(t, l); len(packets) != 1 || packets[0].Hook != bpf.HookTCIngress {
+		t.Errorf("want 1 packet, incoming; got %+v", packets)
+	}
+}
+
+// TestLiveBareIP has an interface whose frames start with the IP header.
+func TestLiveBareIP(t *testing.T) {
+	enterNamespace(t)
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skipf("no tun: %v", err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "tap"
+	tun := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TUN, Queues: 1, Flags: netlink.TUNTAP_NO_PI}
+	addLink(t, tun)
+	t.Cleanup(func() { tun.Fds[0].Close() })
+	addAddress(t, "tap", "10.0.0.2/24")
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}})
+	_, err := tun.Fds[0].Write(udpFrame(1, 30)[14:])
+	must(t, err)
+	packets := readAll(t, l)
+	if len(packets) != 1 || packets[0].SrcPort != 1 || packets[0].IPLength != 58 || packets[0].Blocks&bpf.BlockL2 != 0 {
+		t.Errorf("want 1 packet from port 1 without MACs, got %+v", packets)
+	}
+}
+
 // otherProgram is a program of somebody else, which lets all packets pass.
 func otherProgram(t *testing.T, kind ebpf.ProgramType, verdict int32) *ebpf.Program {
 	t.Helper()
@@ -309,6 +371,7 @@ func TestLiveXDPHeld(t *testing.T) {
 // TestLiveTCXNeighbours has programs of others before and after ours, which the
 // packets reach all the same; also one that ends the chain.
 func TestLiveTCXNeighbours(t *testing.T) {
+	requireTCX(t)
 	const tcxNext, tcxPass = -1, 0
 	for _, verdict := range []int32{tcxNext, tcxPass} {
 		t.Run(fmt.Sprintf("verdict %d", verdict), func(t *testing.T) {

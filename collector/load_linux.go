@@ -106,8 +106,7 @@ func (l *loader) configure(spec *ebpf.CollectionSpec, i *Interface, slot uint16)
 // who has the capabilities.
 func refusal(err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%w (in a container: give it the capabilities in the host's user namespace; "+
-			"before kernel 5.11: ulimit -l unlimited)", err)
+		return fmt.Errorf("%w (in a container: it must have its capabilities in the host's user namespace)", err)
 	}
 	return err
 }

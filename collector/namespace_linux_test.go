@@ -60,6 +60,26 @@ func addVeth(t testing.TB, name, peer string) {
 	}
 }
 
+// tcMode is how the running kernel's TC hooks are attached to.
+func tcMode(t testing.TB) string {
+	t.Helper()
+	kernel, _, err := runningKernel()
+	must(t, err)
+	if kernel.before(tcxKernel) {
+		return modeClsact
+	}
+	return modeTCX
+}
+
+// requireTCX skips the test below kernel 6.6.
+func requireTCX(t testing.TB) {
+	t.Helper()
+	requireRoot(t)
+	if tcMode(t) != modeTCX {
+		t.Skip("the kernel has no TCX")
+	}
+}
+
 func linkByName(t testing.TB, name string) netlink.Link {
 	t.Helper()
 	device, err := netlink.LinkByName(name)

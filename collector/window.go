@@ -16,14 +16,17 @@ const windowSize = 256 << 10
 var errRefill = errors.New("window must be refilled")
 
 // window is the stretch of a stream that is in memory. Bytes are handed out
-// without copying and stay where they are until the next refill.
+// without copying and stay where they are until a refill without a turn, or the
+// second turn: two buffers take turns, so that what was read can be worked on
+// during the next read.
 type window struct {
 	source io.Reader
 	buffer []byte
-	start  int   // of what is not yet consumed
-	end    int   // of what is there
-	wanted int   // bytes that the last failed peek asked for
-	err    error // of source, to be told when everything before it is consumed
+	other  []byte // the buffer before
+	start  int    // of what is not yet consumed
+	end    int    // of what is there
+	wanted int    // bytes that the last failed peek asked for
+	err    error  // of source, to be told when everything before it is consumed
 }
 
 // peek returns the next n bytes, or errRefill. At the end of the stream it
@@ -49,6 +52,17 @@ func (w *window) missing(n int) error {
 
 // skip consumes n bytes that were peeked.
 func (w *window) skip(n int) { w.start += n }
+
+// turn moves what is not yet consumed to the other buffer, so that a refill
+// leaves alone what was handed out since the last turn.
+func (w *window) turn() {
+	rest := w.buffer[w.start:w.end]
+	w.buffer, w.other = w.other, w.buffer
+	if len(w.buffer) < len(w.other) {
+		w.buffer = make([]byte, len(w.other))
+	}
+	w.start, w.end = 0, copy(w.buffer, rest)
+}
 
 // refill reads until the bytes of the last failed peek are there or the source
 // ends. It doesn't wait for more than those, so that a pipe's packets come as

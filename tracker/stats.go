@@ -37,6 +37,7 @@ type Stats struct {
 	BadChecksums uint64 // TCP, UDP and ICMP; they open connections
 	Truncated    uint64 // ICMP packets that were not captured whole: their bytes count
 	Counted      uint64 // packets booked to a connection
+	IPBytes      uint64 // IP lengths of all packets taken
 	MissedBytes  uint64 // bytes in content gaps
 
 	Opened uint64             // connections opened

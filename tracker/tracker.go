@@ -186,6 +186,7 @@ func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
 		return
 	}
 	t.stats.Packets++
+	t.stats.IPBytes += uint64(p.IPLength)
 	if p.State&bpf.StateFragment != 0 {
 		t.stats.Fragments++
 		return

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	batchSize     = 2048                   // packets per Read
+	batchSize     = 1024                   // packets per Read
 	batchCount    = 2                      // one is read while the other is tracked
 	flushInterval = 500 * time.Millisecond // a row written is readable after at most that
 	lineInterval  = time.Second            // between two states of the status line
@@ -45,7 +45,6 @@ type pipeline struct {
 	lineText func(*pipeline) string
 
 	hints   hints.Observer
-	ipBytes uint64 // IP lengths of all packets
 	gapped  uint64 // connections that lack payload
 	started time.Time
 	err     error // the first one of the log, or of detaching
@@ -153,12 +152,8 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 
 // take tracks one batch.
 func (p *pipeline) take(b *batch) {
-	packets := b.packets[:b.n]
 	p.tracker.SetClockOffset(b.clockOffset)
-	p.tracker.Track(packets)
-	for i := range packets {
-		p.ipBytes += uint64(packets[i].IPLength)
-	}
+	p.tracker.Track(b.packets[:b.n])
 	if p.live && b.n == 0 {
 		p.tracker.Advance(b.now)
 	}

@@ -165,11 +165,11 @@ func (m *meter) text(p *pipeline) string {
 	seconds := now.Sub(m.at).Seconds()
 	status := screen.Status{
 		PacketRate: float64(frames.Seen-m.seen) / seconds,
-		BitRate:    float64(p.ipBytes-m.ipBytes) * 8 / seconds,
+		BitRate:    float64(p.tracker.Stats().IPBytes-m.ipBytes) * 8 / seconds,
 		Open:       p.tracker.Stats().Open,
 		Logged:     p.logged(),
 		Lost:       frames.Lost,
 	}
-	*m = meter{now, frames.Seen, p.ipBytes}
+	*m = meter{now, frames.Seen, p.tracker.Stats().IPBytes}
 	return status.String()
 }

@@ -36,6 +36,8 @@ const (
 	bulkBytes    = 64 << 20
 	// superFrame is what TCP makes of bulk data, at least, bytes.
 	superFrame = 60_000
+	// mergedFrame is what GRO makes of a response, at least, bytes.
+	mergedFrame = 5_000
 )
 
 // TestHostWorkload captures both directions on a client's interface, while the
@@ -45,13 +47,15 @@ func TestHostWorkload(t *testing.T) {
 	client.addVeth(t, "eth0", server, "eth0", 1500)
 	server.addAddress(t, "eth0", serverIPv4+"/24", serverIPv6+"/64")
 	client.addAddress(t, "eth0", "10.7.1.2/24", "fd07:1::2/64")
-	// Segmentation after the hook, and before the interface counts.
+	// Segmentation after the hook, and before the interface counts; on the
+	// client, merging before the hook, and after the interface has counted.
 	for _, n := range []*namespace{server, client} {
 		n.do(t, func() error { return exec.Command("ethtool", "-K", "eth0", "tso", "off", "gso", "on").Run() })
 	}
+	client.do(t, func() error { return exec.Command("ethtool", "-K", "eth0", "gro", "on").Run() })
 
 	time.Sleep(settled)
-	before := transmitted(t, client)
+	before := interfaceCounters(t, client)
 	m := startMonitor(t, client, collector.LiveConfig{Interfaces: []string{"eth0"}})
 	if got := m.live.Obtained()[0]; got.Ingress != "TCX" || got.Egress != "TCX" {
 		t.Errorf("want TCX both ways on a host's veth, got %s", got.String())
@@ -64,12 +68,14 @@ func TestHostWorkload(t *testing.T) {
 
 	w.compare(t, m)
 	perf.compare(t, m)
-	m.compareTransmitted(t, before, transmitted(t, client))
-	if m.longest < superFrame {
-		t.Errorf("want super-packets of more than %d bytes, the longest was %d", superFrame, m.longest)
+	m.compareCounters(t, before, interfaceCounters(t, client))
+	sent, received := m.hooks[bpf.HookTCEgress].longest, m.hooks[bpf.HookTCIngress].longest
+	if sent < superFrame || received < mergedFrame {
+		t.Errorf("want super-packets of more than %d bytes sent and %d received, the longest were %d and %d",
+			superFrame, mergedFrame, sent, received)
 	}
-	t.Logf("%d connections, %d packets of %d records, longest %d bytes, 0 lost",
-		len(m.rows), m.live.Stats().Packets, m.live.Stats().Recorded, m.longest)
+	t.Logf("%d connections, %d packets of %d records, longest %d bytes sent, %d received, 0 lost",
+		len(m.rows), m.live.Stats().Packets, m.live.Stats().Recorded, sent, received)
 }
 
 // TestRouterWorkload captures incoming packets on both interfaces of a router:
@@ -114,16 +120,21 @@ type monitor struct {
 	live *collector.Live
 	rows []tracker.Conn // TCP alone
 
-	sent    counters // what left by the captured interface, as on the wire
-	longest uint32   // IP length of the longest super-packet
-	ordinal uint64   // of the last packet
-	length  uint32   // IP length of the packets with that ordinal, put together
-
+	hooks  [bpf.HookCount]hookAccount
 	failed error
 	done   chan struct{}
 }
 
+// counters count frames as on the wire.
 type counters struct{ packets, bytes uint64 }
+
+// hookAccount is what came by one hook.
+type hookAccount struct {
+	counters
+	longest uint32 // IP length of the longest super-packet
+	ordinal uint64 // of the last packet
+	length  uint32 // IP length of the packets with that ordinal, put together
+}
 
 // startMonitor captures inside n until stop.
 func startMonitor(t *testing.T, n *namespace, c collector.LiveConfig) *monitor {
@@ -170,17 +181,15 @@ func (m *monitor) run() {
 }
 
 func (m *monitor) count(p *bpf.Packet) {
-	if p.Hook != bpf.HookTCEgress {
-		return
-	}
-	m.sent.packets++
-	m.sent.bytes += uint64(p.IPLength) + 14
-	if p.Ordinal == m.ordinal { // a further segment of the same super-packet
-		m.length += p.PayloadLength()
+	h := &m.hooks[p.Hook]
+	h.packets++
+	h.bytes += uint64(p.IPLength) + 14
+	if p.Ordinal == h.ordinal && h.packets > 1 { // a further segment of the same super-packet
+		h.length += p.PayloadLength()
 	} else {
-		m.ordinal, m.length = p.Ordinal, p.IPLength
+		h.ordinal, h.length = p.Ordinal, p.IPLength
 	}
-	m.longest = max(m.longest, m.length)
+	h.longest = max(h.longest, h.length)
 }
 
 // stop lets the last packets pass and ends the capture.
@@ -200,34 +209,42 @@ func (m *monitor) stop(t *testing.T) {
 	}
 }
 
-// compareTransmitted holds the packets that went out against the interface's
-// counters. The rest is ARP, 42 bytes each.
-func (m *monitor) compareTransmitted(t *testing.T, before, after counters) {
+// compareCounters holds the packets of each direction against the interface's
+// counters, by hook. The rest is ARP, 42 bytes each.
+func (m *monitor) compareCounters(t *testing.T, before, after map[bpf.Hook]counters) {
 	t.Helper()
-	var arp uint64
+	arp := map[bpf.Hook]uint64{}
 	for _, row := range m.live.HookStats() {
-		if row.Hook == bpf.HookTCEgress {
-			arp += row.Skipped[bpf.ReasonARP]
-		}
+		arp[row.Hook] += row.Skipped[bpf.ReasonARP]
 	}
-	got := counters{m.sent.packets + arp, m.sent.bytes + 42*arp}
-	want := counters{after.packets - before.packets, after.bytes - before.bytes}
-	if got != want {
-		t.Errorf("egress: want what the interface counted, %+v; got %+v", want, got)
+	for hook := range after {
+		got := m.hooks[hook].counters
+		got.packets += arp[hook]
+		got.bytes += 42 * arp[hook]
+		want := counters{after[hook].packets - before[hook].packets, after[hook].bytes - before[hook].bytes}
+		if hook == bpf.HookTCIngress { // with GRO a veth counts what it receives without Ethernet headers
+			want.bytes += 14 * want.packets
+		}
+		if got != want {
+			t.Errorf("hook %d: want what the interface counted, %+v; got %+v", hook, want, got)
+		}
 	}
 }
 
-// transmitted are the counters of what left by eth0.
-func transmitted(t *testing.T, n *namespace) (c counters) {
+// interfaceCounters are those of eth0, under the hooks that see the same frames.
+func interfaceCounters(t *testing.T, n *namespace) (all map[bpf.Hook]counters) {
 	t.Helper()
 	n.do(t, func() error {
 		device, err := netlink.LinkByName("eth0")
 		if err == nil {
-			c = counters{device.Attrs().Statistics.TxPackets, device.Attrs().Statistics.TxBytes}
+			s := device.Attrs().Statistics
+			all = map[bpf.Hook]counters{
+				bpf.HookTCEgress: {s.TxPackets, s.TxBytes}, bpf.HookTCIngress: {s.RxPackets, s.RxBytes},
+			}
 		}
 		return err
 	})
-	return c
+	return all
 }
 
 // traffic is what one side counted of a connection, bytes.

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tracker
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// wheelModel is what the wheel has to do, in a slice.
+type wheelModel struct {
+	entries []readyEntry
+}
+
+func (m *wheelModel) schedule(e readyEntry) { m.entries = append(m.entries, e) }
+
+func (m *wheelModel) cancel(index uint32) {
+	m.entries = slices.DeleteFunc(m.entries, func(e readyEntry) bool { return e.index == index })
+}
+
+// pop returns the entry that is due first, ties by ordinal.
+func (m *wheelModel) pop(now int64) uint32 {
+	if len(m.entries) == 0 {
+		return 0
+	}
+	first := slices.MinFunc(m.entries, func(a, b readyEntry) int {
+		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.ordinal, b.ordinal))
+	})
+	if first.due > now {
+		return 0
+	}
+	m.cancel(first.index)
+	return first.index
+}
+
+// wheelDistances are as far as due times lie ahead of now, and now moves: within a
+// tick, around each level's turn, and far beyond.
+var wheelDistances = []int64{
+	0, 1, 1 << wheelShift, 5 << wheelShift, 1<<28 - 1, 1 << 28, 1<<28 + 1, int64(5 * time.Second), 1 << 36,
+	int64(time.Minute), int64(5 * time.Minute), int64(time.Hour), 1 << 44, 1 << 52, 1<<52 + 12345, 1 << 60,
+}
+
+// TestWheelAgainstModel schedules, cancels and advances at random, and compares
+// what comes out with a sorted slice: all that is due, nothing early, in order.
+func TestWheelAgainstModel(t *testing.T) {
+	starts := []int64{
+		0, 1, 1<<32 - 5000, 1<<(32+wheelShift) - int64(3*time.Second), // the tick crosses 2^32
+		1<<36 - 1, 1 << 44, 1<<52 - int64(time.Minute), base, 1<<60 - 1,
+	}
+	for i, start := range starts {
+		t.Run(fmt.Sprintf("start=%d", start), func(t *testing.T) {
+			for seed := range uint64(20) {
+				testWheel(t, rand.New(rand.NewPCG(seed, uint64(i))), start)
+			}
+		})
+	}
+}
+
+func testWheel(t *testing.T, random *rand.Rand, now int64) {
+	var connections slab[connection]
+	w := wheel{connections: &connections, next: never}
+	var m wheelModel
+	ordinal := uint64(0)
+	distance := func() int64 {
+		d := wheelDistances[random.IntN(len(wheelDistances)-random.IntN(8))]
+		return d + random.Int64N(d+1)/4
+	}
+	if w.pop(now) != 0 {
+		t.Fatal("an empty wheel hands something out")
+	}
+	live := []uint32{}
+	for range 400 {
+		switch random.IntN(10) {
+		case 0, 1, 2, 3:
+			i, c := connections.get()
+			c.slot = slotNone
+			ordinal++
+			c.ordinal = ordinal / 3 // some are equal, as of segments of one super-frame
+			due := min(now+distance(), 1<<62)
+			w.schedule(i, c, due)
+			m.schedule(readyEntry{due, c.ordinal<<32 | uint64(i), i})
+			live = append(live, i)
+		case 4: // an earlier or later time, also one that is due at once
+			if len(live) == 0 {
+				continue
+			}
+			i := live[random.IntN(len(live))]
+			c := connections.at(i)
+			w.cancel(c)
+			m.cancel(i)
+			due := min(now+distance(), 1<<62)
+			w.schedule(i, c, due)
+			m.schedule(readyEntry{due, c.ordinal<<32 | uint64(i), i})
+		case 5: // gone; the index may be handed out again
+			if len(live) == 0 {
+				continue
+			}
+			at := random.IntN(len(live))
+			i := live[at]
+			live = slices.Delete(live, at, at+1)
+			w.cancel(connections.at(i))
+			m.cancel(i)
+			connections.put(i)
+		default:
+			now = min(now+distance()/8, 1<<62)
+			live = drainWheel(t, &w, &m, now, live)
+		}
+	}
+	drainWheel(t, &w, &m, 1<<62, live)
+	if len(m.entries) != 0 || w.next != never {
+		t.Fatalf("want an empty wheel, got %d entries in the model, next at %d", len(m.entries), w.next)
+	}
+}
+
+// drainWheel pops all that is due from both, and returns the live connections that
+// are left.
+func drainWheel(t *testing.T, w *wheel, m *wheelModel, now int64, live []uint32) []uint32 {
+	t.Helper()
+	if first := w.next; len(m.entries) > 0 {
+		due := slices.MinFunc(m.entries, func(a, b readyEntry) int { return cmp.Compare(a.due, b.due) }).due
+		if first > due {
+			t.Fatalf("next: want %d at the latest, got %d", due, first)
+		}
+	}
+	var got, want []readyEntry
+	for i := w.pop(now); i != 0; i = w.pop(now) {
+		c := w.connections.at(i)
+		got = append(got, readyEntry{c.due, c.ordinal, i})
+		if c.slot != slotNone {
+			t.Fatalf("connection %d came out and is still in slot %d", i, c.slot)
+		}
+	}
+	for i := m.pop(now); i != 0; i = m.pop(now) {
+		c := w.connections.at(i)
+		want = append(want, readyEntry{c.due, c.ordinal, i})
+	}
+	byIndex := func(a, b readyEntry) int { // equal ordinals come in any order
+		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.ordinal, b.ordinal), cmp.Compare(a.index, b.index))
+	}
+	if !slices.IsSortedFunc(got, inOrder) {
+		t.Fatalf("now %d: out of order: %v", now, got)
+	}
+	slices.SortFunc(got, byIndex)
+	slices.SortFunc(want, byIndex)
+	if !slices.Equal(got, want) {
+		t.Fatalf("now %d\nwant %v\ngot  %v", now, want, got)
+	}
+	return slices.DeleteFunc(live, func(i uint32) bool {
+		return slices.ContainsFunc(got, func(e readyEntry) bool { return e.index == i })
+	})
+}
+
+// inOrder compares by due time, then by ordinal.
+func inOrder(a, b readyEntry) int {
+	return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.ordinal, b.ordinal))
+}
+
+// TestWheelStaleEntries cancels and schedules again connections whose tick has
+// come, so that their entries in ready are stale.
+func TestWheelStaleEntries(t *testing.T) {
+	var connections slab[connection]
+	w := wheel{connections: &connections, next: never}
+	i, c := connections.get()
+	c.slot = slotNone
+	j, d := connections.get()
+	d.slot, d.ordinal = slotNone, 1
+	w.schedule(i, c, 100)
+	w.schedule(j, d, 200)
+	for range 3 { // both are in the tick at which the wheel stands
+		w.cancel(c)
+		w.schedule(i, c, 300)
+		w.cancel(c)
+		w.schedule(i, c, 100)
+	}
+	w.cancel(c)
+	w.schedule(i, c, 250)
+	for _, want := range []struct {
+		now int64
+		i   uint32
+	}{{99, 0}, {199, 0}, {200, j}, {200, 0}, {249, 0}, {250, i}, {1000, 0}} {
+		if got := w.pop(want.now); got != want.i {
+			t.Errorf("pop(%d): want %d, got %d", want.now, want.i, got)
+		}
+	}
+	if len(w.ready) != 0 {
+		t.Errorf("want no entries left, got %v", w.ready)
+	}
+}
+
+// TestWheelReusedIndex gives an index back while its entry is in ready; the next
+// connection there must not come out by it.
+func TestWheelReusedIndex(t *testing.T) {
+	var connections slab[connection]
+	w := wheel{connections: &connections, next: never}
+	i, c := connections.get()
+	c.slot, c.ordinal = slotNone, 1
+	w.schedule(i, c, 100)
+	w.cancel(c)
+	connections.put(i)
+	j, d := connections.get()
+	d.slot, d.ordinal = slotNone, 2
+	w.schedule(j, d, 500)
+	if i != j {
+		t.Fatalf("want index %d again, got %d", i, j)
+	}
+	if got := w.pop(499); got != 0 {
+		t.Errorf("want nothing before 500, got %d", got)
+	}
+	if got := w.pop(500); got != j {
+		t.Errorf("want %d at 500, got %d", j, got)
+	}
+}
