@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -81,11 +82,22 @@ func kernelReport(kernel kernelVersion, release string) KernelReport {
 	}
 }
 
+// jitState loads a program to see whether it is compiled: the kernel's setting
+// can't be read from within a network namespace.
 func jitState() string {
-	switch readWord("/proc/sys/net/core/bpf_jit_enable") {
-	case "":
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.XDP, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
 		return "unknown"
-	case "0":
+	}
+	defer program.Close()
+	info, err := program.Info()
+	if err != nil {
+		return "unknown"
+	}
+	if size, err := info.JitedSize(); err != nil || size == 0 {
 		return "off"
 	}
 	return "ok"

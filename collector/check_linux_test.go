@@ -27,7 +27,7 @@ func TestCheck(t *testing.T) {
 	if mode := tcMode(t); r.Interface.Ingress != mode || r.Interface.Egress != mode || !r.Interface.Certain || r.Interface.Driver != "veth" {
 		t.Errorf("want TCX or clsact both ways on veth, got %+v", r.Interface)
 	}
-	if r.Kernel.Release == "" || r.Kernel.Lockdown == "" || r.Clock.Source == "" {
+	if r.Kernel.JIT != "ok" || r.Kernel.Release == "" || r.Kernel.Lockdown == "" || r.Clock.Source == "" {
 		t.Errorf("want the kernel's facts, got %+v, %+v", r.Kernel, r.Clock)
 	}
 	if r.Ring.CPUs < 1 || r.Ring.Bytes < ringPerCPU || r.Ring.Memory < r.Ring.Bytes {

@@ -611,3 +611,21 @@ func BenchmarkLiveRead(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/record")
 }
+
+func TestLiveReadAllocates(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, RingBytes: 16 << 20})
+	program := l.taps[0].collection.Programs[programNames[bpf.HookTCIngress]]
+	_, err := program.Run(&ebpf.RunOptions{Data: udpFrame(53, 30), Repeat: 50_000})
+	must(t, err)
+	dst := make([]bpf.Packet, 256)
+	read := func() {
+		if n, err := l.Read(dst); n != len(dst) || err != nil {
+			t.Errorf("want %d packets, got %d, %v", len(dst), n, err)
+		}
+	}
+	if n := testing.AllocsPerRun(100, read); n > 0 {
+		t.Errorf("want no allocation, got %v", n)
+	}
+}

@@ -12,24 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// requireRoot skips the test without root, unless skipping is a failure.
-func requireRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CONNTAP_REQUIRE_BPF") == "1" {
-		t.Fatal("root is needed, and CONNTAP_REQUIRE_BPF=1 forbids to skip")
-	}
-	t.Skip("root is needed")
-}
-
 // enterNamespace puts the test into a network namespace of its own, in which the
 // kernel sends nothing by itself. It goes away with the test. Subtests run in
 // other threads: each enters its own.
 func enterNamespace(t testing.TB) {
 	t.Helper()
-	requireRoot(t)
+	requireBPF(t)
 	runtime.LockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	must(t, err)
@@ -74,7 +62,7 @@ func tcMode(t testing.TB) string {
 // requireTCX skips the test below kernel 6.6.
 func requireTCX(t testing.TB) {
 	t.Helper()
-	requireRoot(t)
+	requireBPF(t)
 	if tcMode(t) != modeTCX {
 		t.Skip("the kernel has no TCX")
 	}

@@ -116,6 +116,7 @@ func TestReassemblyAgainstModel(t *testing.T) {
 		window, step uint64
 		acks         int // of 10 events
 	}{
+		{"tiny", 6, 3, 4},
 		{"dense", 20, 4, 3},
 		{"sparse", 200, 10, 2},
 		{"long", 2000, 100, 1},

@@ -58,22 +58,33 @@ type connection struct {
 type connectionBits uint16
 
 const (
-	bitPartial        connectionBits = 1 << iota // TCP: picked up in midstream
-	bitSeenOrig                                  // TCP: the originator's first packet was seen
-	bitSeenResp                                  // TCP: the responder's first packet was seen
-	bitInactive                                  // TCP: reset in the handshake; the expire check stops
-	bitCloseDeferred                             // TCP: a close waits for data
-	bitClosing                                   // TCP: closeAt is the removal, not the attempt timer
-	bitSecondCheck                               // TCP: cold.checkAt is armed
-	bitOneWay                                    // ICMP: a type without a counterpart; packets of one direction only
-	bitDNS                                       // UDP: the DNS rules apply
-	bitNTP                                       // UDP: the NTP rules apply
-	bitDNSSeen                                   // UDP: the first DNS message was seen
-	bitNTPFlippedOrig                            // UDP: an NTP server's packet has flipped the roles
-	bitNTPFlippedResp                            // UDP: an NTP client's packet has flipped the roles
-	bitUnknownPacket                             // history has its X
-	bitAnswered                                  // the eviction queue knows that both sides have sent
-	bitLive                                      // the index is in use
+	bitLive          connectionBits = 1 << iota // the index is in use
+	bitAnswered                                 // the eviction queue knows that both sides have sent
+	bitUnknownPacket                            // history has its X
+	bitTunnelled                                // the connection, or its tunnel, is noted in Tracker.tunnels
+	bitSecondCheck                              // cold.checkAt is armed
+
+	// What follows depends on the protocol.
+	bitProtocol
+)
+
+// TCP
+const (
+	bitPartial       = bitProtocol << iota // picked up in midstream
+	bitSeenOrig                            // the originator's first packet was seen
+	bitSeenResp                            // the responder's first packet was seen
+	bitInactive                            // reset in the handshake; the expire check stops
+	bitCloseDeferred                       // a close waits for data
+	bitClosing                             // closeAt is the removal, not the attempt timer
+)
+
+// UDP
+const (
+	bitDNS            = bitProtocol << iota // the DNS rules apply
+	bitNTP                                  // the NTP rules apply
+	bitDNSSeen                              // the first DNS message was seen
+	bitNTPFlippedOrig                       // an NTP server's packet has flipped the roles
+	bitNTPFlippedResp                       // an NTP client's packet has flipped the roles
 )
 
 // endpoint is one side of a connection. Positions in the stream are relative to

@@ -70,7 +70,31 @@ func (q *idleQueue) place(i uint32, c *connection, slot int64) {
 }
 
 // opened adds a new connection.
-func (q *idleQueue) opened(i uint32, c *connection) { q.append(unanswered, i, c) }
+func (q *idleQueue) opened(i uint32, c *connection, now int64) {
+	q.turn(now >> idleShift)
+	q.append(unanswered, i, c)
+}
+
+// turn frees the slots that the time to come needs: who stands there was last
+// looked at a whole turn ago.
+func (q *idleQueue) turn(latest int64) {
+	first := latest - idleSlots + 1
+	for n := 0; q.oldest < first && n < idleSlots; n++ {
+		ends := q.lists[1+q.oldest&(idleSlots-1)]
+		q.oldest++
+		for i := ends.head; i&idleList == 0; {
+			c := q.connections.at(i)
+			next := c.idleNext
+			q.unlink(c)
+			q.place(i, c, min(max(c.last>>idleShift, first), latest)) // perhaps into the same list
+			if i == ends.tail {
+				break
+			}
+			i = next
+		}
+	}
+	q.oldest = max(q.oldest, first)
+}
 
 // answered moves a connection to those that both sides have sent in.
 func (q *idleQueue) answered(i uint32, c *connection, now int64) {
@@ -87,7 +111,7 @@ func (q *idleQueue) victim(now int64) (i uint32, answered bool) {
 		return i, false
 	}
 	latest := now >> idleShift
-	q.oldest = max(q.oldest, latest-idleSlots+1)
+	q.turn(latest)
 	for ; q.oldest <= latest; q.oldest++ {
 		l := &q.lists[1+q.oldest&(idleSlots-1)]
 		for l.head&idleList == 0 {

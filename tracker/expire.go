@@ -47,7 +47,7 @@ func (t *Tracker) armTimers(c *connection) {
 	switch {
 	case c.protocol == bpf.ProtocolTCP:
 		c.checkAt = t.now + synTimeout
-	case c.bits&bitDNS != 0:
+	case c.protocol == bpf.ProtocolUDP && c.bits&bitDNS != 0:
 		c.checkAt = t.now + dnsTimeout
 	}
 }
@@ -92,19 +92,18 @@ func (t *Tracker) expire() {
 	}
 }
 
-// fire runs the connection's timers that are due, in their order.
+// fire runs the connection's next timer, if it is due, and waits for the one
+// after it, even if that is due as well: others come between.
 func (t *Tracker) fire(i uint32, c *connection) {
-	for {
-		at := t.firstDeadline(c)
-		if at > t.now {
-			t.wheel.schedule(i, c, at)
-			return
-		}
+	at := t.firstDeadline(c)
+	if at <= t.now {
 		if t.fires(c, at) {
 			t.remove(i, c, CauseTimeout)
 			return
 		}
+		at = t.firstDeadline(c)
 	}
+	t.wheel.schedule(i, c, at)
 }
 
 // fires runs one timer and tells whether the connection ends by it.

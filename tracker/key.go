@@ -54,7 +54,8 @@ func mix(a, b uint64) uint64 {
 
 // side tells whether the key is the connection's: from its originator, from its
 // responder, or -1 if it isn't. Between identical endpoints everything is the
-// originator's.
+// originator's. No counterpart's type is one-way, so the exchanged key of a
+// one-way connection never comes.
 func (c *connection) side(k *key) int {
 	if c.protocol != k.protocol {
 		return -1
@@ -65,7 +66,7 @@ func (c *connection) side(k *key) int {
 	if k.oneWay || c.port[orig] != k.port[1] || c.port[resp] != k.port[0] {
 		return -1
 	}
-	if c.addr[orig] == k.addr[1] && c.addr[resp] == k.addr[0] && c.bits&bitOneWay == 0 {
+	if c.addr[orig] == k.addr[1] && c.addr[resp] == k.addr[0] {
 		return resp
 	}
 	return -1

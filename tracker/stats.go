@@ -33,6 +33,7 @@ type Stats struct {
 	Packets      uint64 // packets taken
 	Fragments    uint64 // skipped: fragments, which are not reassembled
 	Inner        uint64 // skipped: packets inside tunnels
+	Incomplete   uint64 // datagrams given up before all their fragments came
 	Malformed    uint64 // TCP headers that contradict themselves; they open connections
 	BadChecksums uint64 // TCP, UDP and ICMP; they open connections
 	Truncated    uint64 // ICMP packets that were not captured whole: their bytes count

@@ -102,21 +102,19 @@ func TestKeySides(t *testing.T) {
 	a, b := bpf.Addr{15: 1}, bpf.Addr{15: 2}
 	tests := []struct {
 		name string
-		bits connectionBits
 		k    key
 		want int
 	}{
-		{"same", 0, key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, false}, orig},
-		{"reply", 0, key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, false}, resp},
-		{"ports exchanged alone", 0, key{[2]bpf.Addr{a, b}, [2]uint16{2, 1}, 6, false}, -1},
-		{"addresses exchanged alone", 0, key{[2]bpf.Addr{b, a}, [2]uint16{1, 2}, 6, false}, -1},
-		{"protocol", 0, key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 17, false}, -1},
-		{"one way, same", bitOneWay, key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, true}, orig},
-		{"one way, reply", bitOneWay, key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, true}, -1},
-		{"reply to a one-way connection", bitOneWay, key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, false}, -1},
+		{"same", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, false}, orig},
+		{"reply", key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, false}, resp},
+		{"ports exchanged alone", key{[2]bpf.Addr{a, b}, [2]uint16{2, 1}, 6, false}, -1},
+		{"addresses exchanged alone", key{[2]bpf.Addr{b, a}, [2]uint16{1, 2}, 6, false}, -1},
+		{"protocol", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 17, false}, -1},
+		{"one way, same", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, true}, orig},
+		{"one way, reply", key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, true}, -1},
 	}
 	for _, tt := range tests {
-		c := connection{addr: [2]bpf.Addr{a, b}, port: [2]uint16{1, 2}, protocol: 6, bits: tt.bits}
+		c := connection{addr: [2]bpf.Addr{a, b}, port: [2]uint16{1, 2}, protocol: 6}
 		if got := c.side(&tt.k); got != tt.want {
 			t.Errorf("%s: want %d, got %d", tt.name, tt.want, got)
 		}

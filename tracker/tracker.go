@@ -158,7 +158,7 @@ func (t *Tracker) Close() {
 		c := t.connections.at(i)
 		switch {
 		case c.bits&bitLive == 0:
-		case c.bits&bitDNS != 0:
+		case c.protocol == bpf.ProtocolUDP && c.bits&bitDNS != 0:
 			timed = append(timed, readyEntry{c.checkAt, c.ordinal, i})
 		case c.protocol == bpf.ProtocolTCP && c.bits&bitClosing == 0 && c.closeAt != never && c.attemptFailed():
 			timed = append(timed, readyEntry{c.closeAt, c.ordinal, i})
@@ -229,9 +229,6 @@ func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection,
 	c.start, c.last, c.ordinal = p.Time, p.Time, p.Ordinal
 	c.offset = uint32(len(t.offsets) - 1)
 	c.bits = bitLive
-	if k.oneWay {
-		c.bits |= bitOneWay
-	}
 	c.endpoint[orig].openStream(k.protocol)
 	c.endpoint[resp].openStream(k.protocol)
 	if t.config.LinkLayer || t.config.RoundTrips {
@@ -250,7 +247,7 @@ func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection,
 		}
 	}
 	if t.idle != nil {
-		t.idle.opened(i, c)
+		t.idle.opened(i, c, t.now)
 	}
 	t.armTimers(c)
 	t.wheel.schedule(i, c, t.firstDeadline(c))

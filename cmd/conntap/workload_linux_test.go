@@ -34,6 +34,8 @@ const (
 	// responseMost bounds the length of responses; each request asks for another.
 	responseMost = 30_000
 	bulkBytes    = 64 << 20
+	// clientPorts is below those that the kernel hands out.
+	clientPorts = 10_000
 	// superFrame is what TCP makes of bulk data, at least, bytes.
 	superFrame = 60_000
 	// mergedFrame is what GRO makes of a response, at least, bytes.
@@ -259,9 +261,10 @@ type connection struct {
 
 // workload is a server's and its clients' account of their connections.
 type workload struct {
-	mu     sync.Mutex
-	client map[connection]traffic
-	server map[connection]traffic
+	dialled atomic.Int64
+	mu      sync.Mutex
+	client  map[connection]traffic
+	server  map[connection]traffic
 }
 
 // countedConn is a connection whose bytes are counted, into an account when it is
@@ -364,7 +367,8 @@ func swallow(l net.Listener) {
 func (w *workload) dialer(n *namespace) func(context.Context, string, string) (net.Conn, error) {
 	return func(_ context.Context, network, address string) (conn net.Conn, err error) {
 		err = n.call(func() (err error) {
-			conn, err = net.Dial(network, address)
+			from := &net.TCPAddr{Port: clientPorts + int(w.dialled.Add(1))} // never one twice
+			conn, err = (&net.Dialer{LocalAddr: from}).Dial(network, address)
 			return err
 		})
 		if err != nil {
