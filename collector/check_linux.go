@@ -190,8 +190,10 @@ func (r *InterfaceReport) expect(p plan, tcx bool) {
 			r.Ingress = tc
 		}
 		if known && features&xdpFragments == 0 && r.Ingress == modeXDP && r.MTU > nativeXDPMTU {
-			r.Findings = append(r.Findings, Finding{fmt.Sprintf("mtu %d", r.MTU), "may be too large for native XDP, TCX is used then",
-				fmt.Sprintf("ip link set %s mtu %d", r.Name, nativeXDPMTU)})
+			r.Findings = append(r.Findings, Finding{
+				fmt.Sprintf("mtu %d", r.MTU), "may be too large for native XDP, TCX is used then",
+				fmt.Sprintf("ip link set %s mtu %d", r.Name, nativeXDPMTU),
+			})
 		}
 	}
 }
@@ -253,8 +255,10 @@ func (r *InterfaceReport) inspect(missing []capability) {
 	}
 	r.inspectOffloads()
 	if r.Queues > 1 {
-		r.Findings = append(r.Findings, Finding{"RSS over " + count(r.Queues, "queue"),
-			"fine, symmetric or not: the ring keeps the order", ""})
+		r.Findings = append(r.Findings, Finding{
+			"RSS over " + count(r.Queues, "queue"),
+			"fine, symmetric or not: the ring keeps the order", "",
+		})
 	}
 	if r.XDPProgram != 0 {
 		r.Programs = append(r.Programs, findHolder("XDP", r.XDPProgram))

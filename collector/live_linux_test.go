@@ -233,12 +233,21 @@ func TestLiveRefusals(t *testing.T) {
 		{"any", LiveConfig{Interfaces: []string{"any"}}, `"any" is not a device; give -i once per interface`},
 		{"unknown", LiveConfig{Interfaces: []string{"eth9"}}, `no interface is called "eth9"; there are: lo, far, tap`},
 		{"twice", LiveConfig{Interfaces: []string{"tap", "tap"}}, "tap is named twice: its packets would be counted twice"},
-		{"mode", LiveConfig{Interfaces: []string{"tap"}, Capture: "ebpf"},
-			"--capture ebpf: unknown; one of auto, xdp, xdp-generic, tcx"},
-		{"ring", LiveConfig{Interfaces: []string{"tap"}, RingBytes: -1},
-			"ring of -1 bytes: the kernel takes 65536 to 1073741824"},
-		{"XDP on loopback", LiveConfig{Interfaces: []string{"lo"}, Capture: CaptureXDP},
-			"lo: MTU 65536 may be too large for XDP native"},
+		{
+			"mode",
+			LiveConfig{Interfaces: []string{"tap"}, Capture: "ebpf"},
+			"--capture ebpf: unknown; one of auto, xdp, xdp-generic, tcx",
+		},
+		{
+			"ring",
+			LiveConfig{Interfaces: []string{"tap"}, RingBytes: -1},
+			"ring of -1 bytes: the kernel takes 65536 to 1073741824",
+		},
+		{
+			"XDP on loopback",
+			LiveConfig{Interfaces: []string{"lo"}, Capture: CaptureXDP},
+			"lo: MTU 65536 may be too large for XDP native",
+		},
 	}
 	for _, tt := range tests {
 		if _, err := OpenLive(tt.config); !strings.HasPrefix(message(err), tt.want) {

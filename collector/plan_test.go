@@ -42,13 +42,22 @@ func TestPlanCapture(t *testing.T) {
 		{"out alone on a mirror port", mirror, "tcx", "out", "auto", plan{ingressNone, false, true, false}, ""},
 		{"both on a mirror port", mirror, "xdp", "both", "off", plan{ingressXDP, false, true, false}, ""},
 		{"promiscuous asked for", nic, "auto", "in", "on", plan{ingressXDP, true, false, true}, ""},
-		{"XDP out", nic, "xdp", "out", "auto", plan{},
-			"eth0: XDP sees incoming packets only; for --direction out use --capture tcx"},
+		{
+			"XDP out", nic, "xdp", "out", "auto",
+			plan{},
+			"eth0: XDP sees incoming packets only; for --direction out use --capture tcx",
+		},
 		{"WireGuard", wireguard, "auto", "auto", "auto", plan{ingressTCX, false, true, false}, ""},
-		{"XDP on WireGuard", wireguard, "xdp", "auto", "auto", plan{},
-			"wg0 carries IP without Ethernet headers, which XDP needs; use --capture tcx"},
-		{"monitor mode", radio, "auto", "auto", "auto", plan{},
-			"mon0 carries ieee802.11/radiotap frames; conntap needs an Ethernet device (try the interface below it)"},
+		{
+			"XDP on WireGuard", wireguard, "xdp", "auto", "auto",
+			plan{},
+			"wg0 carries IP without Ethernet headers, which XDP needs; use --capture tcx",
+		},
+		{
+			"monitor mode", radio, "auto", "auto", "auto",
+			plan{},
+			"mon0 carries ieee802.11/radiotap frames; conntap needs an Ethernet device (try the interface below it)",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -50,8 +50,12 @@ func TestWarnings(t *testing.T) {
 		{"SSH by TCX", []*Interface{eth0}, []plan{{ingress: ingressTCX}}, nil},
 		{"generic", []*Interface{eth1}, []plan{{ingress: ingressXDPGeneric}}, []string{"eth1: generic XDP"}},
 		{"down", []*Interface{down}, []plan{{ingress: ingressTCX}}, []string{"eth2 is down"}},
-		{"forwarding", []*Interface{eth0, eth1},
-			[]plan{{ingress: ingressTCX, egress: true}, {ingress: ingressTCX, egress: true}}, []string{"eth0, eth1 are"}},
+		{
+			"forwarding",
+			[]*Interface{eth0, eth1},
+			[]plan{{ingress: ingressTCX, egress: true}, {ingress: ingressTCX, egress: true}},
+			[]string{"eth0, eth1 are"},
+		},
 		{"forwarding, one direction", []*Interface{eth0, eth1}, []plan{{ingress: ingressTCX}, {ingress: ingressTCX}}, nil},
 	}
 	for _, tt := range tests {

@@ -27,13 +27,22 @@ func TestHints(t *testing.T) {
 		want string // part of the only hint; empty for none
 	}{
 		{"sound", sound, Frames{}, ""},
-		{"sender", tcp("HcADF", tracker.Endpoint{Packets: 1, BadChecksums: 9}, tracker.Endpoint{Packets: 9}), Frames{},
-			"90 % of the packets from 10.0.0.1 have a wrong checksum"},
+		{
+			"sender", tcp("HcADF", tracker.Endpoint{Packets: 1, BadChecksums: 9}, tracker.Endpoint{Packets: 9}),
+			Frames{},
+			"90 % of the packets from 10.0.0.1 have a wrong checksum",
+		},
 		{"few bad", tcp("ShADad", tracker.Endpoint{Packets: 9, BadChecksums: 1}, tracker.Endpoint{Packets: 9}), Frames{}, ""},
-		{"control", tcp("ShFf", tracker.Endpoint{Packets: 2, Bytes: 50}, tracker.Endpoint{Packets: 2, Bytes: 80}), Frames{},
-			"control packets only"},
-		{"one side", tcp("SADF", tracker.Endpoint{Packets: 7, Bytes: 80}, tracker.Endpoint{}), Frames{},
-			"100 % of the TCP connections show one direction only"},
+		{
+			"control", tcp("ShFf", tracker.Endpoint{Packets: 2, Bytes: 50}, tracker.Endpoint{Packets: 2, Bytes: 80}),
+			Frames{},
+			"control packets only",
+		},
+		{
+			"one side", tcp("SADF", tracker.Endpoint{Packets: 7, Bytes: 80}, tracker.Endpoint{}),
+			Frames{},
+			"100 % of the TCP connections show one direction only",
+		},
 		{"unanswered", tcp("S", tracker.Endpoint{Packets: 3}, tracker.Endpoint{}), Frames{}, ""},
 		{"twice", tcp("ShADTadtFf", tracker.Endpoint{Packets: 10, Bytes: 100, Retransmits: 1},
 			tracker.Endpoint{Packets: 8, Bytes: 900, Retransmits: 2}), Frames{}, "come twice"},
