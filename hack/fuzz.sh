@@ -14,7 +14,7 @@ trap 'rm -rf "$logs"' EXIT
 
 fuzz() {
 	local package=$1 target=$2 log=$3/$2
-	if go test -run '^$' -fuzz "^$target\$" -fuzztime "$4" -parallel 1 "$package" >"$log" 2>&1; then
+	if go test -run '^$' -fuzz "^$target\$" -fuzztime "$4" -fuzzminimizetime 20x -parallel 1 "$package" >"$log" 2>&1; then
 		printf '%-24s %-14s %s\n' "$target" "$package" "$(grep -o 'execs: [0-9]*' "$log" | tail -n 1)"
 	else
 		printf '%-24s %-14s FAILED\n' "$target" "$package"

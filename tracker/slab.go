@@ -3,7 +3,7 @@
 package tracker
 
 const (
-	slabShift = 12
+	slabShift = 9
 	slabChunk = 1 << slabShift
 )
 

@@ -263,17 +263,15 @@ type connection struct {
 type workload struct {
 	dialled atomic.Int64
 	mu      sync.Mutex
-	client  map[connection]traffic
-	server  map[connection]traffic
+	client  map[connection]*countedConn
+	server  map[connection]*countedConn
 }
 
-// countedConn is a connection whose bytes are counted, into an account when it is
-// closed.
+// countedConn is a connection whose bytes are counted. A count may come later than
+// its bytes, and than the close by another goroutine.
 type countedConn struct {
 	net.Conn
 	sent, received atomic.Uint64
-	once           sync.Once
-	book           func(traffic)
 }
 
 func (c *countedConn) Read(b []byte) (int, error) {
@@ -288,20 +286,16 @@ func (c *countedConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *countedConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { c.book(traffic{c.sent.Load(), c.received.Load()}) })
-	return err
-}
+func (c *countedConn) traffic() traffic { return traffic{c.sent.Load(), c.received.Load()} }
 
-func (w *workload) counted(conn net.Conn, account map[connection]traffic, client, server net.Addr) net.Conn {
+func (w *workload) counted(conn net.Conn, account map[connection]*countedConn, client, server net.Addr) net.Conn {
 	from, to := client.(*net.TCPAddr).AddrPort(), server.(*net.TCPAddr).AddrPort()
 	key := connection{netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), to.Port()}
-	return &countedConn{Conn: conn, book: func(sum traffic) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		account[key] = sum
-	}}
+	counted := &countedConn{Conn: conn}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	account[key] = counted
+	return counted
 }
 
 // countedListener counts what its connections carry.
@@ -322,7 +316,7 @@ func (l countedListener) Accept() (net.Conn, error) {
 // sent to the bulk port.
 func startServer(t *testing.T, n *namespace) *workload {
 	t.Helper()
-	w := &workload{client: map[connection]traffic{}, server: map[connection]traffic{}}
+	w := &workload{client: map[connection]*countedConn{}, server: map[connection]*countedConn{}}
 	for _, address := range []string{serverIPv4, serverIPv6} {
 		web, bulk := listen(t, n, address, httpPort), listen(t, n, address, bulkPort+1)
 		server := &http.Server{Handler: http.HandlerFunc(respond)}
@@ -443,12 +437,12 @@ func (w *workload) compare(t *testing.T, m *monitor) {
 	for i := range m.rows {
 		c := &m.rows[i]
 		key := connection{netip.AddrPortFrom(netip.AddrFrom16(c.Orig.Addr).Unmap(), c.Orig.Port), c.Resp.Port}
-		counted, ok := w.client[key]
-		if !ok {
+		conn, ok := w.client[key]
+		if !ok || w.server[key] == nil {
 			continue // iperf3's
 		}
 		seen[key]++
-		server := w.server[key]
+		counted, server := conn.traffic(), w.server[key].traffic()
 		if c.State != tracker.SF || c.MissedBytes != 0 {
 			t.Errorf("%v: want SF and nothing missed, got %v %s, %d missed", key, c.State, c.History, c.MissedBytes)
 		}
