@@ -66,27 +66,27 @@ func pseudoHeader(p *Packet, length int) uint64 {
 	return sum(p.Dst[:], sum(p.Src[:], s))
 }
 
-// VXLAN over IPv6 may leave out UDP's checksum (RFC 7348, section 5).
-const (
-	vxlanPort       = 4789
-	vxlanFlagID     = 0x08
-	vxlanPayloadMin = 8 + ethernetLength // VXLAN's header and the frame's inside
-)
+// AddSums adds two ones' complement sums, as Packet.FragmentSum is one. Fragments
+// begin at even bytes, so the sum of a datagram is that of its fragments.
+func AddSums(a, b uint16) uint16 { return fold(uint64(a) + uint64(b)) }
+
+// vxlanPayloadMin is VXLAN's header and that of the frame inside.
+const vxlanPayloadMin = vxlanLength + ethernetLength
 
 // judgeChecksum stores what the transport checksum is worth, if all that it
 // covers was captured. Zeek: TCP.cc, UDP.cc and ICMP.cc, DeliverPacket.
 func (f *frame) judgeChecksum(p *Packet) {
 	length := f.transportLength()
-	if f.offset+length > len(f.data) {
+	whole := f.has(length)
+	if !whole && (f.sum == 0 || f.offset != 0) {
 		return
 	}
-	segment := f.data[f.offset:][:length]
 	var initial uint64
 	switch p.Protocol {
 	case ProtocolTCP, ProtocolICMPv6:
 		initial = pseudoHeader(p, length)
 	case ProtocolUDP:
-		if len(f.data) < f.wire || f.hasNoChecksum(p, segment) {
+		if f.captured < f.wire || f.hasNoChecksum(p, length) {
 			return
 		}
 		initial = pseudoHeader(p, length)
@@ -94,18 +94,25 @@ func (f *frame) judgeChecksum(p *Packet) {
 	default:
 		return
 	}
-	if isWhole(sum(segment, initial)) {
+	if whole {
+		initial = sum(f.data[f.offset:][:length], initial)
+	} else {
+		initial += uint64(f.sum)
+	}
+	if isWhole(initial) {
 		p.SetChecksum(ChecksumGood)
 	} else {
 		p.SetChecksum(ChecksumBad)
 	}
 }
 
-// hasNoChecksum tells a UDP datagram that may leave its checksum out and did.
-func (f *frame) hasNoChecksum(p *Packet, segment []byte) bool {
-	if segment[6] != 0 || segment[7] != 0 {
+// hasNoChecksum tells a UDP datagram that may leave its checksum out and did: over
+// IPv4, or with VXLAN inside (RFC 7348, section 5; RFC 6935).
+func (f *frame) hasNoChecksum(p *Packet, length int) bool {
+	uh := f.data[f.offset:]
+	if uh[6] != 0 || uh[7] != 0 {
 		return false
 	}
-	return p.State&StateIPv6 == 0 || p.DstPort == vxlanPort &&
-		len(segment) > udpLength+vxlanPayloadMin && segment[udpLength]&vxlanFlagID != 0
+	return p.State&StateIPv6 == 0 || p.DstPort == portVXLAN &&
+		length > udpLength+vxlanPayloadMin && len(uh) > udpLength && uh[udpLength]&vxlanFlagID != 0
 }

@@ -74,15 +74,15 @@ func TestParseChecksum(t *testing.T) {
 			parser := bpf.Parser{Link: bpf.LinkEthernet, VerifyChecksums: true}
 			var p bpf.Packet
 			wire := len(tt.frame)
-			if reason := parser.Parse(captured, wire, &p); reason != bpf.ReasonNone {
+			if reason := parseOne(&parser, captured, wire, &p); reason != bpf.ReasonNone {
 				t.Fatalf("no packet: %v", reason)
 			}
 			if got := p.Checksum(); got != tt.want {
 				t.Errorf("want %v\ngot  %v", tt.want, got)
 			}
-			assertNoAllocation(t, func() { parser.Parse(captured, wire, &p) })
+			assertNoAllocation(t, func() { parseOne(&parser, captured, wire, &p) })
 			parser.IgnoreChecksums = true
-			if parser.Parse(captured, wire, &p); p.Checksum() != unchecked {
+			if parseOne(&parser, captured, wire, &p); p.Checksum() != unchecked {
 				t.Errorf("judged although it is to be ignored")
 			}
 		})
@@ -102,7 +102,7 @@ func TestParseIPChecksum(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var p bpf.Packet
-		if got := tt.parser.Parse(frame, len(frame), &p); got != tt.want {
+		if got := parseOne(&tt.parser, frame, len(frame), &p); got != tt.want {
 			t.Errorf("%s: want %v\ngot  %v", tt.name, tt.want, got)
 		}
 	}
@@ -120,7 +120,7 @@ func TestChecksumLengths(t *testing.T) {
 		frame := packet4(frametest.IPv4{Protocol: 6}, seal4(6, 16, tcp(payload...)))
 		for _, b := range [][]byte{frame, append([]byte{0}, frame...)[1:]} {
 			var p bpf.Packet
-			if reason := parser.Parse(b, len(b), &p); reason != bpf.ReasonNone || p.Checksum() != bpf.ChecksumGood {
+			if reason := parseOne(&parser, b, len(b), &p); reason != bpf.ReasonNone || p.Checksum() != bpf.ChecksumGood {
 				t.Fatalf("payload of %d: %v, checksum %v, want good", n, reason, p.Checksum())
 			}
 		}

@@ -21,7 +21,7 @@ type Batch struct {
 	Header BatchHeader
 
 	rest    []byte // records not yet read
-	ordinal uint64 // of the next record
+	ordinal uint64 // of the next frame
 	err     error
 }
 
@@ -41,8 +41,8 @@ const (
 // samples do. Their payloads make the packets part of it. An error means that the
 // sample is none of this version's; Next then gives nothing.
 //
-// Packet.Ordinal counts on from [BatchHeader].Sequence, the records before this
-// one: every batch holds one record.
+// Packet.Ordinal counts on from [BatchHeader].Sequence, the frames before this one;
+// all packets of a frame have the same.
 func (b *Batch) Reset(sample []byte) error {
 	b.rest, b.err = nil, nil
 	if len(sample) < batchHeaderSize {
@@ -64,7 +64,7 @@ func (b *Batch) check(sample []byte) error {
 		b.err = fmt.Errorf("batch of %d bytes in a ring sample of %d", h.Length, len(sample))
 	default:
 		b.rest = sample[batchHeaderSize:h.Length]
-		b.ordinal = (uint64(h.CPU)*HookCount+uint64(h.Hook))<<ordinalBits | h.Sequence&(1<<ordinalBits-1)
+		b.ordinal = (uint64(h.CPU)*HookCount+uint64(h.Hook))<<ordinalBits + h.Sequence&(1<<ordinalBits-1) - 1
 	}
 	return b.err
 }
@@ -77,7 +77,7 @@ func (b *Batch) Next(p *Packet) bool {
 	}
 	h := (*RecordHead)(unsafe.Pointer(unsafe.SliceData(b.rest)))
 	size := int(h.Words) * 8
-	if size < recordSizeMin || size > len(b.rest) || h.Kind-KindPacket > KindInner-KindPacket {
+	if size < recordSizeMin || size > len(b.rest) || h.Kind-KindPacket > KindEmpty-KindPacket {
 		return b.fail(h)
 	}
 	body := b.rest[recordHeadSize:size]
@@ -94,12 +94,14 @@ func (b *Batch) Next(p *Packet) bool {
 		p.Src, p.Dst = a.Src, a.Dst
 		body = body[recordIPv6Size:]
 	}
+	if h.Kind == KindPacket {
+		b.ordinal++
+	}
 	b.head(h, p)
 	if !p.decodeBlocks(h.Blocks, body) {
 		return b.fail(h)
 	}
 	b.rest = b.rest[size:]
-	b.ordinal++
 	return true
 }
 
@@ -158,8 +160,9 @@ func (p *Packet) decodeBlocks(blocks Block, body []byte) bool {
 		p.VLAN, p.InnerVLAN = 0, 0
 	}
 	p.GSOSize, p.GSOSegments = 0, 0
-	p.FragmentID, p.FragmentOffset, p.FragmentMore = 0, 0, false
+	p.FragmentID, p.FragmentOffset, p.FragmentMore, p.FragmentSum = 0, 0, false, 0
 	p.IPID = 0
+	p.TunnelID, p.TunnelType, p.TunnelDepth = 0, TunnelNone, 0
 	if blocks&^BlockL2 != 0 {
 		return p.decodeRareBlocks(blocks&^BlockL2, body)
 	}
@@ -174,6 +177,7 @@ func (p *Packet) decodeRareBlocks(blocks Block, body []byte) bool {
 		}
 		fragment := (*Fragment)(unsafe.Pointer(unsafe.SliceData(body)))
 		p.FragmentID, p.FragmentOffset, p.FragmentMore = fragment.ID, fragment.Offset, fragment.More != 0
+		p.FragmentSum = uint16(fragment.PartialSum)
 		body = body[unsafe.Sizeof(Fragment{}):]
 	}
 	if blocks&BlockGSO != 0 {
@@ -194,12 +198,17 @@ func (p *Packet) decodeRareBlocks(blocks Block, body []byte) bool {
 	return p.decodeLastBlocks(blocks, body)
 }
 
-// decodeLastBlocks passes over the blocks that a Packet has no fields for, and
-// reads the payload.
+// decodeLastBlocks reads the tunnel and the payload, and passes over the block that a
+// Packet has no fields for.
 func (p *Packet) decodeLastBlocks(blocks Block, body []byte) bool {
 	skip := 0
 	if blocks&BlockTunnel != 0 {
-		skip += int(unsafe.Sizeof(Tunnel{}))
+		if len(body) < int(unsafe.Sizeof(Tunnel{})) {
+			return false
+		}
+		tunnel := (*Tunnel)(unsafe.Pointer(unsafe.SliceData(body)))
+		p.TunnelID, p.TunnelType, p.TunnelDepth = tunnel.ID, tunnel.Type, tunnel.Depth
+		body = body[unsafe.Sizeof(Tunnel{}):]
 	}
 	if blocks&BlockOwner != 0 {
 		skip += int(unsafe.Sizeof(Owner{}))

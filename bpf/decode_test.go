@@ -63,13 +63,13 @@ func TestDecode(t *testing.T) {
 		Hook: bpf.HookTCIngress, Interface: 3, SrcMAC: srcMAC, DstMAC: dstMAC, VLAN: 100, InnerVLAN: 200,
 	}
 	second := bpf.Packet{
-		Time: 1000, Ordinal: (2*3+1)<<48 | 78,
+		Time: 1000, Ordinal: (2*3+1)<<48 | 77,
 		Src: bpf.Addr{0x20, 1, 0xd, 0xb8, 15: 1}, Dst: bpf.Addr{0x20, 1, 0xd, 0xb8, 15: 2},
 		Payload: []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, IPLength: 1500, HeaderLength: 48, Protocol: 17,
 		State: bpf.StateIPv6 | bpf.StateFragment, Kind: bpf.KindInner,
 		Blocks: bpf.BlockFragment | bpf.BlockGSO | bpf.BlockIdentity, Hook: bpf.HookTCIngress,
 		GSOSize: 20, GSOSegments: 2, FragmentID: 0xdeadbeef, FragmentOffset: 1448, FragmentMore: true,
-		IPID: 0xabcde,
+		FragmentSum: 0x1234, IPID: 0xabcde,
 	}
 	header := bpf.BatchHeader{Version: bpf.WireVersion, Hook: bpf.HookTCIngress, CPU: 2, Sequence: 77, Lost: 9, BaseNs: 1000}
 	sample := batch(header, unhex(t, recordTCP4), unhex(t, recordFragment6))
@@ -120,7 +120,7 @@ func TestDecodeGarbage(t *testing.T) {
 		{"too few words", func(b []byte) []byte { b[36] = 6; return b }, "6 words"},
 		{"too many words", func(b []byte) []byte { b[36] = 8; return b }, "8 words"},
 		{"kind 0", func(b []byte) []byte { b[37] = 0; return b }, "kind 0"},
-		{"kind 3", func(b []byte) []byte { b[37] = 3; return b }, "kind 3"},
+		{"kind 5", func(b []byte) []byte { b[37] = 5; return b }, "kind 5"},
 		{"a block too few", func(b []byte) []byte { b[38] = 0; return b }, "blocks 0x0"},
 		{"a block too many", func(b []byte) []byte { b[38] |= 2; return b }, "blocks 0x3"},
 		{"an unknown block", func(b []byte) []byte { b[38] |= 0x80; return b }, "blocks 0x81"},
@@ -157,7 +157,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		records, bytes := 0, 32
 		for p := (bpf.Packet{}); b.Next(&p); records++ {
-			if p.Kind != bpf.KindPacket && p.Kind != bpf.KindInner {
+			if p.Kind < bpf.KindPacket || p.Kind > bpf.KindEmpty {
 				t.Errorf("kind %d", p.Kind)
 			}
 			if p.Blocks&bpf.BlockL2 == 0 && (p.VLAN != 0 || p.SrcMAC != bpf.MAC{}) {

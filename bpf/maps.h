@@ -16,35 +16,49 @@ enum link {
 /* Fixed at load time: one loaded collection serves one interface. The verifier
  * takes these as constants and drops what they rule out. */
 struct config {
-	__u16 interface; /* slot of the interface in this run, for record_head */
-	__u8 link;	 /* enum link */
-	__u8 l2;	 /* 1: records carry BLOCK_L2, where there is a link layer */
-	__u8 identity;	 /* 1: records carry BLOCK_IDENTITY */
-	__u8 layers;	 /* 1: read what direct packet access can't; wants bpf_loop (5.17) and,
-			  * for XDP, bpf_xdp_load_bytes (5.18). 0: such frames are REASON_LOAD */
-	__u8 reserved[2];
+	__u16 interface;   /* slot of the interface in this run, for record_head */
+	__u8 link;	   /* enum link */
+	__u8 l2;	   /* 1: records carry BLOCK_L2, where there is a link layer */
+	__u8 identity;	   /* 1: records carry BLOCK_IDENTITY */
+	__u8 layers;	   /* 1: read what direct packet access can't; wants bpf_loop (5.17) and,
+			    * for XDP, bpf_xdp_load_bytes (5.18). 0: such frames are REASON_LOAD */
+	__u8 tunnels;	   /* 1: record what is inside tunnels too; wants `layers` */
+	__u8 verify;	   /* 1: judge checksums, and sum up fragments; wants `layers` */
 	__u32 wakeup_mask; /* the reader is woken when (sequence & mask) == 0: 0 is always */
 };
-const volatile struct config config = {.l2 = 1, .layers = 1, .wakeup_mask = 255};
+const volatile struct config config = {.l2 = 1, .layers = 1, .tunnels = 1, .wakeup_mask = 255};
 
-/* The longest record: every part that a program here writes. */
-#define BLOCKS_MAX                                                                                 \
-	(sizeof(struct block_l2) + sizeof(struct block_fragment) + sizeof(struct block_gso) +      \
-	 sizeof(struct block_identity) + 8 + PAYLOAD_FRAGMENT)
+/* Where the records of a frame begin is below this: the last one stands behind at
+ * most one of 112 bytes and four of 120. It is of 400 at most, a fragment's. */
+#define RECORDS_SIZE 1024
 
 /* Where the layer path stands in a frame. */
 enum layer {
 	LAYER_ETHERNET,
 	LAYER_TYPE, /* after the addresses or a tag: `type` says what comes */
+	LAYER_MPLS, /* at a label */
+	LAYER_WLAN, /* IEEE 802.11, in GRE alone */
 	LAYER_IP,
 	LAYER_EXTENSION, /* IPv6: `protocol` says which */
 	LAYER_OPTION,	 /* in an IPv6 destination options header */
 	LAYER_TRANSPORT,
+	LAYER_CHECKSUM, /* of the transport header at `offset` */
+	LAYER_RECORD,	/* all of a record is known but its blocks */
+	LAYER_TUNNEL,	/* at the transport header of a packet that may carry others */
+	LAYER_GRE,
+	LAYER_VXLAN,
+	LAYER_GENEVE,
+	LAYER_GTP,
+	LAYER_GTP_EXTENSION,
+	LAYER_GTP_PACKET,
+	LAYER_TEREDO,
+	LAYER_AYIYA,
 };
 
 /* A frame while it is parsed. */
 struct frame {
-	__u32 length; /* of the frame, as on the wire */
+	__u32 length; /* of the frame, as on the wire; in a tunnel: where its content ends */
+	__u32 end;    /* where the layer ends */
 	__u32 offset; /* of what comes next */
 	__u32 ip_offset;
 	__u32 ip_end;	  /* ip_offset + record_head.ip_length */
@@ -55,17 +69,32 @@ struct frame {
 	__u8 layer;	    /* enum layer */
 	__u8 protocol;	    /* of what stands at `offset` */
 	__u8 after_options; /* LAYER_OPTION: protocol after the header */
-	__u8 tags;	    /* VLAN tags so far */
-	__u8 walked;	    /* extension headers and options so far */
 	__u8 reason;	    /* enum reason, once parsing has ended */
-	__u8 routed;	    /* 1: a routing header has replaced the destination */
-	__u8 home;	    /* 1: a home address option has replaced the source */
 	__u16 payload;	    /* bytes of payload to be recorded */
+	__u16 at;	    /* where the record begins, from the batch's start */
+	__be16 src_port;    /* of a UDP header: the tunnels in it go by them */
+	__be16 dst_port;
+
+	__u8 has_l2;  /* 1: there was a header with addresses */
+	__u8 tagged;  /* 1: the layer before was a VLAN tag */
+	__u8 off_tag; /* 1: the stack took a tag off the frame */
+	__u8 labels;  /* tags, labels and the like so far */
+	__u8 walked;  /* extension headers and options so far */
+	__u8 routed;  /* 1: a routing header has replaced the destination */
+	__u8 home;    /* 1: a home address option has replaced the source */
+	__u8 records; /* finished so far */
+
+	__u8 depth;  /* of the packet, 0: outermost */
+	__u8 tunnel; /* enum tunnel_type: what it came out of */
+	__u8 note;   /* enum record_kind to be recorded in place of a packet; 0: none */
+	__u8 seen;   /* headers of a tunnel so far */
+	__u32 id;    /* block_tunnel.id */
+	__u8 flags;  /* LAYER_GTP_PACKET: the header's first two bytes */
+	__u8 message;
 	__u16 reserved;
+	__u32 ip_id;
 	struct block_l2 l2;
 	struct block_fragment fragment;
-	__u32 ip_id;
-	__u32 reserved2;
 };
 
 /* What of the wire no map and no function mentions: a compiler puts into BTF only
@@ -73,6 +102,7 @@ struct frame {
 struct wire {
 	enum hook hook;
 	enum record_kind kind;
+	enum tunnel_type tunnel_type;
 	enum record_block block;
 	enum record_state state;
 	enum checksum_state checksum;
@@ -87,8 +117,8 @@ struct wire {
 /* Written by one CPU for one hook alone: the batch stands here until the ring
  * takes it. On PREEMPT_RT one hook's program can be preempted by another's. */
 struct staging {
-	__u64 sequence; /* batches written */
-	__u64 lost;	/* records that found no room */
+	__u64 sequence; /* frames recorded */
+	__u64 lost;	/* frames that found no room */
 	struct wire wire[0];
 	struct frame frame;
 	struct batch_header header;
@@ -97,8 +127,16 @@ struct staging {
 		struct record_ipv4 ipv4;
 		struct record_ipv6 ipv6;
 	};
-	__u8 blocks[BLOCKS_MAX];
-	__u8 slack[256]; /* for the verifier, which rounds the payload up to 504 bytes */
+	__u8 more[2 * RECORDS_SIZE];
+};
+
+/* A record in the batch, at frame.at. */
+struct record {
+	struct record_head head;
+	union {
+		struct record_ipv4 ipv4;
+		struct record_ipv6 ipv6;
+	};
 };
 
 /* Batches for user space. All CPUs, hooks and interfaces share it: the order of

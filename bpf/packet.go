@@ -17,10 +17,10 @@ type Packet struct {
 	// Time is ns of the source's steady clock: CLOCK_BOOTTIME live, the
 	// capture's time since 1970, truncated to microseconds, for files.
 	Time int64
-	// Ordinal tells packets of one run apart, the same in every run over the
-	// same input. Files: the packet's position in the merged input, from 1.
-	// Live: CPU and hook in the top 16 bits, the record's sequence number there
-	// below.
+	// Ordinal tells frames of one run apart, the same in every run over the
+	// same input; all packets of a frame share it. Files: the frame's position
+	// in the merged input, from 1. Live: CPU and hook in the top 16 bits, the
+	// frame's sequence number there below.
 	Ordinal uint64
 
 	// Src and Dst are the effective addresses: after an IPv6 routing header or
@@ -48,13 +48,15 @@ type Packet struct {
 	// Seq and Ack are valid for TCP; Ack as it stands, ACK flag or not.
 	Seq, Ack uint32
 
-	// Protocol is the IP protocol number of the transport header.
+	// Protocol is the IP protocol number of the transport header. A packet of 4,
+	// 41 or 47 is a tunnel, not a flow of its own.
 	Protocol uint8
 	// Flags are TCP's, byte 13 of its header.
 	Flags Flags
 	// State tells what the parser found.
 	State State
-	// Kind tells an outermost packet from a tunnel's inner one.
+	// Kind tells an outermost packet from a tunnel's inner one. Of any other kind
+	// nothing is valid but Time, Ordinal and what Kind says.
 	Kind Kind
 	// Blocks says which of the following optional fields are valid.
 	Blocks Block
@@ -77,9 +79,22 @@ type Packet struct {
 	FragmentID     uint32
 	FragmentOffset uint16
 	FragmentMore   bool
+	// FragmentSum is the ones' complement sum of a fragment's payload, as
+	// [AddSums] adds them up; 0 where it was not asked for, and in files, whose
+	// payloads are at hand. A payload of zeros has 0xffff, which is the same.
+	FragmentSum uint16
 
 	// IPID is valid with BlockIdentity.
 	IPID uint32
+
+	// The tunnel fields are valid with BlockTunnel, which inner packets,
+	// violations and empty tunnels have. TunnelDepth is 1 directly inside the
+	// outermost packet; TunnelID is the VNI, GRE key, PPTP call or TEID, 0
+	// without. A packet's carrier is the last one before it that is one less
+	// deep.
+	TunnelID    uint32
+	TunnelType  TunnelType
+	TunnelDepth uint8
 }
 
 // PayloadLength is the transport payload's length by the IP lengths, bytes:

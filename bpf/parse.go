@@ -4,22 +4,16 @@ package bpf
 
 import "encoding/binary"
 
-// LinkType says what a captured frame starts with: the link-layer header type of
-// a capture file (LINKTYPE_ of the tcpdump group's list).
-type LinkType uint16
-
-// The link types that the parser reads.
-const (
-	LinkEthernet LinkType = 1
-	LinkRawIP    LinkType = 101 // an IP header, of the version that its first nibble says
-)
-
 // Parser makes packets of captured frames: the twin of parse.h, with the same
-// rules in the same order. Its zero value reads no link type. A Parser has no
-// state between frames; one may be used by many goroutines at a time.
+// rules in the same order. Its zero value reads frames without a link layer. A
+// Parser has no state between frames; one may be used by many goroutines at a
+// time.
 type Parser struct {
 	// Link is what the frames start with.
 	Link LinkType
+	// Tunnels has what is inside tunnels given too. Without it the outermost
+	// packets come alone.
+	Tunnels bool
 	// VerifyChecksums has checksums judged, as far as the frame was captured
 	// whole: a bad IPv4 header gives no packet, a bad transport checksum is
 	// noted in the packet.
@@ -28,43 +22,28 @@ type Parser struct {
 	// an IPv4 total length of 0 for that of the captured bytes: packets captured
 	// on a sender that leaves both to its device (Zeek's -C).
 	IgnoreChecksums bool
+	// AssumePayload counts packets that a snap length cut as captured whole:
+	// StateComplete is set whenever the frame had room for the packet on the
+	// wire. Their checksums are not judged.
+	AssumePayload bool
 }
 
-const (
-	ethernetLength = 14
-	vlanLength     = 4
-	llcLength      = 3
-	snapLength     = 5 // organisation, EtherType
-	ipv4Length     = 20
-	ipv6Length     = 40
-	tcpLength      = 20
-	udpLength      = 8
-	icmpLength     = 8
+// PacketsMax is the most packets that Parse and ParseDatagram give: a packet in as
+// many tunnels as are followed, or an aggregate of frames (IEEE 802.11 A-MSDU).
+const PacketsMax = 16
 
-	llcSNAP       = 0xaa // both service access points
-	vlanTagsMax   = 2
+const (
+	ipv4Length = 20
+	ipv6Length = 40
+	tcpLength  = 20
+	udpLength  = 8
+	icmpLength = 8
+
 	extensionsMax = 32 // IPv6 extension headers and options in them
 
-	typeLengthMax = 1500 // of IEEE 802.3: up to here it is no type but a length
-	typeIPv4      = 0x0800
-	typeARP       = 0x0806
-	typeRARP      = 0x8035
-	typeVLAN      = 0x8100
-	typeIPv6      = 0x86dd
-	typeMPLS      = 0x8847
-	typeMPLSMulti = 0x8848
-	typePPPoEDisc = 0x8863
-	typePPPoE     = 0x8864
-	typeVLANOuter = 0x88a8
-	typeLLDP      = 0x88cc
-	typeQinQ      = 0x9100
-
 	protocolHopOptions   = 0
-	protocolIPIP         = 4
-	protocolIPv6         = 41
 	protocolRouting      = 43
 	protocolFragment     = 44
-	protocolGRE          = 47
 	protocolESP          = 50
 	protocolAH           = 51
 	protocolNone         = 59
@@ -77,65 +56,54 @@ const (
 )
 
 // frame is a captured frame while it is parsed; offset and the like count from
-// its first byte.
+// its first byte, at whatever depth. Of a datagram put together from fragments,
+// from the first byte of its payload.
 type frame struct {
-	data     []byte
-	wire     int // the frame's length on the wire
+	data     []byte // what is at hand
+	dst      []Packet
+	n        int // packets in dst
+	end      int // of what was captured of this layer; beyond data only where less is at hand
+	captured int // end of what was captured of the frame, or of the tunnel's content
+	wire     int // its end on the wire
 	offset   int // of what comes next
 	ipOffset int
-	ipEnd    int // ipOffset + Packet.IPLength
+	ipEnd    int    // ipOffset + Packet.IPLength
+	sum      uint16 // of a datagram: AddSums of its fragments, 0 if not known
 	protocol uint8
-	tags     uint8 // VLAN tags so far
+	tagged   bool  // the layer before was a VLAN tag
 	walked   uint8 // extension headers and options so far
+	labels   uint8 // tags, labels and the like so far
 	routed   bool  // a routing header has replaced the destination
 	home     bool  // a home address option has replaced the source
 }
 
-// Parse stores in p what data, a frame's captured bytes, says of its packet; the
-// frame had wireLength bytes on the wire. It returns [ReasonNone], or why there
-// is no packet; p is not valid then. It sets all of p but Time, Ordinal, Hook and
-// Interface, and never allocates. Payload is part of data.
+// Parse stores in dst what data, a frame's captured bytes, says of its packets; the
+// frame had wireLength bytes on the wire. dst[0] is the outermost packet, then
+// comes what is inside its tunnels, each right after its carrier; an aggregate of
+// IEEE 802.11 has several outermost packets. dst must have room for [PacketsMax].
+// Parse returns how many there are, or 0 and why. It sets all of each packet but
+// Time, Ordinal, Hook and Interface, and never allocates. Payloads are part of
+// data.
 //
 // BlockPayload, a matter of the wire format, is never set. BlockIdentity always
-// is.
-func (ps *Parser) Parse(data []byte, wireLength int, p *Packet) Reason {
+// is, but for violations and empty tunnels.
+func (ps *Parser) Parse(data []byte, wireLength int, dst []Packet) (n int, reason Reason) {
+	f := frame{data: data, dst: dst[:PacketsMax], end: len(data), captured: len(data), wire: wireLength}
+	if ps.AssumePayload {
+		f.end, f.captured = max(f.end, f.wire), max(f.captured, f.wire)
+	}
+	p := &f.dst[0]
 	*p = Packet{Kind: KindPacket, Blocks: BlockIdentity}
-	f := frame{data: data, wire: wireLength}
-	switch ps.Link {
-	case LinkEthernet:
-		return ps.layerEthernet(&f, p)
-	case LinkRawIP, 12, 14, 228, 229: // BSD's numbers for it, and those of one version each
-		return ps.layerIP(&f, p)
+	reason = ps.layerLink(&f, ps.Link, p)
+	if f.n != 0 { // of an aggregate the last one may have failed
+		reason = ReasonNone
 	}
-	return ReasonLinkType
+	return f.n, reason
 }
 
-// isVLAN tells a VLAN tag's EtherType: any of three outside, 802.1Q alone inside
-// another tag (Zeek: protocol/vlan/main.zeek).
-func (f *frame) isVLAN(etherType uint16) bool {
-	return etherType == typeVLAN || f.tags == 0 && (etherType == typeVLANOuter || etherType == typeQinQ)
-}
-
-// addVLAN books one tag. A priority tag (id 0) gives its place to the next one.
-func (f *frame) addVLAN(tci uint16, p *Packet) {
-	if p.VLAN == 0 {
-		p.VLAN = tci & 0xfff
-	} else {
-		p.InnerVLAN = tci & 0xfff
-	}
-	f.tags++
-}
-
-// judgeProtocol knows the protocols that give no ordinary packet: ReasonNone for
-// all others.
-func judgeProtocol(protocol uint8) Reason {
-	switch protocol {
-	case protocolIPIP, protocolIPv6, protocolGRE:
-		return ReasonTunnel
-	case protocolNone:
-		return ReasonNoNextHeader
-	}
-	return ReasonNone
+// has tells whether the next length bytes belong to the layer and are at hand.
+func (f *frame) has(length int) bool {
+	return f.offset+length <= f.end && f.offset+length <= len(f.data)
 }
 
 func isExtension(protocol uint8) bool {
@@ -154,13 +122,13 @@ func (f *frame) transportLength() int {
 	if f.ipEnd > f.offset {
 		return f.ipEnd - f.offset
 	}
-	return len(f.data) - f.offset
+	return f.end - f.offset
 }
 
 // hasTransport tells whether a transport header of minimum bytes has room (Zeek:
 // IPBasedAnalyzer.cc, CheckHeaderTrunc).
 func (f *frame) hasTransport(minimum int) bool {
-	return f.offset+minimum <= len(f.data) && f.transportLength() >= minimum
+	return f.has(minimum) && f.transportLength() >= minimum
 }
 
 func (f *frame) fillTCP(p *Packet) {
@@ -174,7 +142,7 @@ func (f *frame) fillTCP(p *Packet) {
 	p.Window = binary.BigEndian.Uint16(th[14:])
 	if length < tcpLength {
 		p.State |= StateMalformed | StateShortOffset
-	} else if length > f.transportLength() || f.offset+length > len(f.data) {
+	} else if length > f.transportLength() || f.offset+length > f.end {
 		p.State |= StateMalformed
 	}
 	p.HeaderLength = uint16(f.offset - f.ipOffset + length)
@@ -196,92 +164,17 @@ func (f *frame) fillICMP(p *Packet) {
 // fillPayload takes what was captured of the payload, nothing beyond the IP
 // length: the rest of the frame is padding.
 func (f *frame) fillPayload(p *Packet) {
-	start, end := f.ipOffset+int(p.HeaderLength), min(f.ipEnd, len(f.data))
+	start, end := f.ipOffset+int(p.HeaderLength), min(f.ipEnd, f.end, len(f.data))
 	if start < end {
 		p.Payload = f.data[start:end:end]
 	}
-}
-
-func (ps *Parser) layerEthernet(f *frame, p *Packet) Reason {
-	// Zeek wants two bytes more than the header has (Ethernet.cc).
-	if len(f.data) <= ethernetLength+2 {
-		return ReasonShortFrame
-	}
-	p.Blocks |= BlockL2
-	p.DstMAC = MAC(f.data[0:6])
-	p.SrcMAC = MAC(f.data[6:12])
-	f.offset = ethernetLength
-	return ps.layerType(f, p, binary.BigEndian.Uint16(f.data[12:]))
-}
-
-// layerType goes on after the addresses, or after a tag, where the frame says
-// what comes.
-func (ps *Parser) layerType(f *frame, p *Packet, etherType uint16) Reason {
-	for f.isVLAN(etherType) {
-		if f.tags >= vlanTagsMax {
-			return ReasonVLANDepth
-		}
-		if f.offset+vlanLength >= len(f.data) {
-			return ReasonShortFrame
-		}
-		tag := f.data[f.offset:][:vlanLength]
-		f.addVLAN(binary.BigEndian.Uint16(tag), p)
-		etherType = binary.BigEndian.Uint16(tag[2:])
-		f.offset += vlanLength
-	}
-	if etherType == typeIPv4 || etherType == typeIPv6 {
-		return ps.layerIP(f, p)
-	}
-	if etherType <= typeLengthMax {
-		return ps.layerSNAP(f, p, int(etherType))
-	}
-	return judgeType(etherType)
-}
-
-// layerSNAP goes on after an IEEE 802.3 length: an LLC header of 3 bytes, or of 4
-// if it is numbered, and a SNAP header may bring an EtherType after all (Zeek:
-// Ethernet.cc, SNAP.cc).
-func (ps *Parser) layerSNAP(f *frame, p *Packet, length int) Reason {
-	rest := f.data[f.offset:]
-	if len(rest) < length || len(rest) < llcLength || rest[0] != llcSNAP || rest[1] != llcSNAP {
-		return ReasonLLC
-	}
-	header := llcLength
-	if rest[2]&3 != 3 {
-		header++
-	}
-	if len(rest) < header+snapLength || rest[header] != 0 || rest[header+1] != 0 || rest[header+2] != 0 {
-		return ReasonLLC
-	}
-	f.offset += header + snapLength
-	switch binary.BigEndian.Uint16(rest[header+3:]) {
-	case typeIPv4, typeIPv6:
-		return ps.layerIP(f, p)
-	case typeARP, typeRARP:
-		return ReasonARP
-	}
-	return ReasonLLC
-}
-
-func judgeType(etherType uint16) Reason {
-	switch etherType {
-	case typeARP, typeRARP:
-		return ReasonARP
-	case typeLLDP:
-		return ReasonLLDP
-	case typeMPLS, typeMPLSMulti:
-		return ReasonMPLS
-	case typePPPoEDisc, typePPPoE:
-		return ReasonPPPoE
-	}
-	return ReasonEtherType
 }
 
 // layerIP goes by the version nibble, whatever the EtherType said (Zeek: IP.cc,
 // AnalyzePacket).
 func (ps *Parser) layerIP(f *frame, p *Packet) Reason {
 	f.ipOffset = f.offset
-	if f.offset+ipv4Length > len(f.data) {
+	if !f.has(ipv4Length) {
 		return ReasonIPHeader
 	}
 	switch f.data[f.offset] >> 4 {
@@ -297,7 +190,7 @@ func (ps *Parser) layerIP(f *frame, p *Packet) Reason {
 func (f *frame) setIPLength(p *Packet, length int) bool {
 	p.IPLength = uint32(length)
 	f.ipEnd = f.ipOffset + length
-	if f.ipEnd <= len(f.data) {
+	if f.ipEnd <= f.end {
 		p.State |= StateComplete
 	}
 	return length != 0 && f.ipEnd <= f.wire
@@ -309,12 +202,12 @@ func (ps *Parser) layerIPv4(f *frame, p *Packet) Reason {
 	length := int(binary.BigEndian.Uint16(iph[2:]))
 	if length == 0 && ps.IgnoreChecksums {
 		p.State |= StateNoLength
-		length = len(f.data) - f.offset
+		length = f.captured - f.offset
 	}
 	if !f.setIPLength(p, length) || header > length {
 		return ReasonIPLength
 	}
-	if f.offset+header > len(f.data) || header < ipv4Length {
+	if !f.has(header) || header < ipv4Length {
 		return ReasonIPHeader
 	}
 	if ps.verifies() && !isWhole(sum(f.data[f.offset:][:header], 0)) {
@@ -353,16 +246,20 @@ func (ps *Parser) layerFragment(f *frame, p *Packet) Reason {
 		p.FragmentID, p.FragmentMore = 0, false
 		return ps.layerTransport(f, p)
 	}
+	if f.ipOffset < 0 { // in a datagram that was put together already
+		return ReasonFragment
+	}
 	p.State |= StateFragment
 	p.Blocks |= BlockFragment
 	p.Protocol = f.protocol
 	p.HeaderLength = uint16(f.offset - f.ipOffset)
 	f.fillPayload(p)
+	f.n++
 	return ReasonNone
 }
 
 func (ps *Parser) layerIPv6(f *frame, p *Packet) Reason {
-	if f.offset+ipv6Length > len(f.data) {
+	if !f.has(ipv6Length) {
 		return ReasonIPHeader
 	}
 	ip6h := f.data[f.offset:][:ipv6Length]
@@ -415,11 +312,11 @@ func (ps *Parser) layerExtension(f *frame, p *Packet) Reason {
 		if f.walked > extensionsMax {
 			return ReasonIPExtension
 		}
-		if f.offset+8 > len(f.data) { // no extension header is shorter
+		if !f.has(8) { // no extension header is shorter
 			return ps.layerTransport(f, p)
 		}
 		end := f.offset + extensionLength(f.protocol, f.data[f.offset+1])
-		if end > len(f.data) {
+		if end > f.end || end > len(f.data) {
 			return ps.layerTransport(f, p)
 		}
 		if end > f.ipEnd {
@@ -471,9 +368,6 @@ func (f *frame) layerOptions(p *Packet, options []byte) bool {
 }
 
 func (ps *Parser) layerTransport(f *frame, p *Packet) Reason {
-	if reason := judgeProtocol(f.protocol); reason != ReasonNone {
-		return reason
-	}
 	p.Protocol = f.protocol
 	switch f.protocol {
 	case ProtocolTCP:
@@ -482,6 +376,7 @@ func (ps *Parser) layerTransport(f *frame, p *Packet) Reason {
 		}
 		f.fillTCP(p)
 		if p.State&StateMalformed != 0 {
+			f.n++
 			return ReasonNone
 		}
 	case ProtocolUDP:
@@ -494,6 +389,8 @@ func (ps *Parser) layerTransport(f *frame, p *Packet) Reason {
 			return ReasonTransportHeader
 		}
 		f.fillICMP(p)
+	case protocolNone:
+		return ReasonNoNextHeader
 	default:
 		p.HeaderLength = uint16(f.offset - f.ipOffset)
 	}
@@ -501,7 +398,20 @@ func (ps *Parser) layerTransport(f *frame, p *Packet) Reason {
 	if ps.verifies() {
 		f.judgeChecksum(p)
 	}
+	f.n++
+	if ps.Tunnels && mayCarry(f.protocol) {
+		ps.layerTunnel(f, p)
+	}
 	return ReasonNone
+}
+
+// mayCarry tells the protocols that packets stand in.
+func mayCarry(protocol uint8) bool {
+	switch protocol {
+	case ProtocolUDP, ProtocolIPIP, ProtocolIPv6, ProtocolGRE:
+		return true
+	}
+	return false
 }
 
 func (ps *Parser) verifies() bool { return ps.VerifyChecksums && !ps.IgnoreChecksums }

@@ -1,62 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A frame becomes a record. Two paths with one meaning:
+ * A frame becomes records. Two paths with one meaning:
  *
  *   parse_direct  reads through pointers what nearly every frame is: Ethernet, up
  *                 to two tags, IPv4 or IPv6 without extensions, one transport
  *                 header, all of it in the linear part. It judges nothing: what
  *                 it doesn't take, it leaves.
  *   parse_layers  reads anything, layer by layer, through a helper that also
- *                 reaches bytes beyond the linear part, and says why not.
+ *                 reaches bytes beyond the linear part, and says why not. What is
+ *                 in tunnels is for it alone.
  *
  * Both write the record's head and addresses where they go into the batch. The
- * Go twin is parse.go, with the same names in the same order. The rules are
- * Zeek's (src/packet_analysis/protocol/{ethernet,vlan,ip,tcp,udp,icmp}).
+ * Go twin is parse.go, with the same names in the same order; link.h and tunnel.h
+ * have link.go and tunnel.go. The rules are Zeek's
+ * (src/packet_analysis/protocol/{ip,tcp,udp,icmp}).
  */
 #ifndef CONNTAP_PARSE_H
 #define CONNTAP_PARSE_H
 
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
-#include <linux/tcp.h>
-#include <linux/udp.h>
-#include <bpf/bpf_endian.h>
-#include "maps.h"
+#include "layer.h"
+#include "link.h"
+#include "tunnel.h"
 
 /* parse_direct: this frame is for parse_layers. Not a reason. */
 #define PARSE_LAYERS REASON_COUNT
+/* parse_direct: a packet, and parse_layers may find others in it. Not a reason. */
+#define PARSE_TUNNEL (REASON_COUNT + 1)
 
-#define VLAN_TAGS_MAX 2
-#define EXTENSIONS_MAX 32 /* IPv6 extension headers and options in them */
-#define ETHERTYPE_QINQ 0x9100
-#define ETHERTYPE_RARP 0x8035
-#define ETHERTYPE_LLDP 0x88cc
-#define ETHERTYPE_MPLS_MC 0x8848
-#define ETHERTYPE_LENGTH_MAX 1500
-#define LLC_SNAP 0xaa
+#define VLAN_TAGS_DIRECT 2
+#define EXTENSIONS_MAX 32    /* IPv6 extension headers and options in them */
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset */
 #define PROTOCOL_MOBILITY 135
 #define OPTION_PAD1 0
 #define OPTION_JUMBO 0xc2
 #define OPTION_HOME_ADDRESS 201
-
-struct vlan_tag {
-	__be16 tci;
-	__be16 type;
-};
-
-struct llc_head {
-	__u8 destination; /* service access points */
-	__u8 source;
-	__u8 control;
-};
-
-struct snap_head {
-	__u8 organisation[3];
-	__u8 type[2]; /* network byte order; not aligned */
-};
 
 struct icmp_head {
 	__u8 type;
@@ -73,39 +50,6 @@ struct ipv6_extension {
 	__be32 word;
 };
 
-/* A VLAN tag's EtherType: any of three outside, 802.1Q alone inside another tag
- * (Zeek: protocol/vlan/main.zeek). */
-static __always_inline int is_vlan(const struct frame *f, __u16 type)
-{
-	if (type == ETH_P_8021Q)
-		return 1;
-	return f->tags == 0 && (type == ETH_P_8021AD || type == ETHERTYPE_QINQ);
-}
-
-/* Books one tag. A priority tag (id 0) gives its place to the next one. */
-static __always_inline void add_vlan(struct frame *f, __u16 tci)
-{
-	if (f->l2.vlan == 0)
-		f->l2.vlan = tci & 0xfff;
-	else
-		f->l2.inner_vlan = tci & 0xfff;
-	f->tags++;
-}
-
-/* Protocols that give no ordinary record: REASON_NONE for all others. */
-static __always_inline enum reason judge_protocol(__u8 protocol)
-{
-	switch (protocol) {
-	case IPPROTO_IPIP:
-	case IPPROTO_IPV6:
-	case IPPROTO_GRE:
-		return REASON_TUNNEL;
-	case IPPROTO_NONE:
-		return REASON_NO_NEXT_HEADER;
-	}
-	return REASON_NONE;
-}
-
 static __always_inline int is_extension(__u8 protocol)
 {
 	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
@@ -120,29 +64,24 @@ static __always_inline int is_direction_port(__be16 port)
 	       port == bpf_htons(5353) || port == bpf_htons(5355);
 }
 
-static __always_inline __u32 lesser(__u32 a, __u32 b)
-{
-	return a < b ? a : b;
-}
-
 /* The bytes of transport header and payload: by the IP length or, where that
- * leaves none, all that the frame holds (Zeek: TCP.cc, UDP.cc, ICMP.cc,
+ * leaves none, all that the layer holds (Zeek: TCP.cc, UDP.cc, ICMP.cc,
  * DeliverPacket). */
 static __always_inline __u32 transport_length(const struct frame *f)
 {
-	return f->ip_end > f->offset ? f->ip_end - f->offset : f->length - f->offset;
+	return f->ip_end > f->offset ? f->ip_end - f->offset : f->end - f->offset;
 }
 
 /* Whether a transport header of `minimum` bytes has room (Zeek:
  * IPBasedAnalyzer.cc, CheckHeaderTrunc). */
 static __always_inline int has_transport(const struct frame *f, __u32 minimum)
 {
-	return f->offset + minimum <= f->length && transport_length(f) >= minimum;
+	return has(f, minimum) && transport_length(f) >= minimum;
 }
 
-static __always_inline void fill_tcp(struct staging *s, const struct tcphdr *th)
+static __always_inline void fill_tcp(const struct frame *f, struct record_head *head,
+				     const struct tcphdr *th)
 {
-	struct record_head *head = &s->head;
 	__u16 offset_and_flags = bpf_ntohs(*((__be16 *)th + 6));
 	__u32 length = (offset_and_flags >> 12) * 4;
 
@@ -154,37 +93,38 @@ static __always_inline void fill_tcp(struct staging *s, const struct tcphdr *th)
 	head->tcp_flags = (__u8)offset_and_flags;
 	if (length < sizeof(*th))
 		head->state |= STATE_MALFORMED | STATE_SHORT_OFFSET;
-	else if (length > transport_length(&s->frame))
+	else if (length > transport_length(f) || !has(f, length))
 		head->state |= STATE_MALFORMED;
-	head->header_length = s->frame.offset - s->frame.ip_offset + length;
+	head->header_length = f->offset - f->ip_offset + length;
 }
 
-static __always_inline void fill_udp(struct staging *s, const struct udphdr *uh)
+static __always_inline void fill_udp(struct frame *f, struct record_head *head,
+				     const struct udphdr *uh)
 {
-	struct record_head *head = &s->head;
-	struct frame *f = &s->frame;
-
 	head->src_port = uh->source;
 	head->dst_port = uh->dest;
+	f->src_port = uh->source;
+	f->dst_port = uh->dest;
 	head->window = bpf_ntohs(uh->len);
 	head->header_length = f->offset - f->ip_offset + sizeof(*uh);
 	if (is_direction_port(uh->source) || is_direction_port(uh->dest))
 		f->payload = PAYLOAD_DIRECTION;
 }
 
-static __always_inline void fill_icmp(struct staging *s, const struct icmp_head *icmph)
+static __always_inline void fill_icmp(const struct frame *f, struct record_head *head,
+				      const struct icmp_head *icmph)
 {
-	s->head.window = icmph->type << 8 | icmph->code;
-	s->head.header_length = s->frame.offset - s->frame.ip_offset + sizeof(*icmph);
+	head->window = icmph->type << 8 | icmph->code;
+	head->header_length = f->offset - f->ip_offset + sizeof(*icmph);
 }
 
 /* Cuts frame.payload to what there is after header_length. */
-static __always_inline void limit_payload(struct staging *s)
+static __always_inline void limit_payload(struct frame *f, const struct record_head *head)
 {
-	struct frame *f = &s->frame;
-	__u32 start = f->ip_offset + s->head.header_length;
+	__u32 start = f->ip_offset + head->header_length;
+	__u32 end = lesser(f->ip_end, f->end);
 
-	f->payload = start < f->ip_end ? lesser(f->payload, f->ip_end - start) : 0;
+	f->payload = start < end ? lesser(f->payload, end - start) : 0;
 }
 
 /* --- direct --------------------------------------------------------------- */
@@ -206,6 +146,25 @@ static __always_inline void clear_transport(struct record_head *head)
 	head->ack = 0;
 }
 
+/* Whether a datagram is to be looked into: by its ports, or by how it begins. What
+ * direct access can't see is. */
+static __always_inline enum reason direct_tunnel(const struct frame *f, const struct udphdr *uh,
+						 const struct cursor *cursor)
+{
+	__u32 length = transport_length(f) - sizeof(*uh);
+	const __u8 *payload = (void *)(uh + 1);
+
+	if (!config.tunnels || !config.layers)
+		return REASON_NONE;
+	if (tunnel_on_port(uh->dest) || tunnel_on_port(uh->source))
+		return PARSE_TUNNEL;
+	if (length < 3)
+		return REASON_NONE;
+	if ((void *)payload + 3 > cursor->end || may_be_tunnel(payload, length))
+		return PARSE_TUNNEL;
+	return REASON_NONE;
+}
+
 static __always_inline enum reason direct_transport(struct staging *s, struct cursor *cursor)
 {
 	struct frame *f = &s->frame;
@@ -219,21 +178,26 @@ static __always_inline enum reason direct_transport(struct staging *s, struct cu
 		if (pos + sizeof(struct tcphdr) > cursor->end ||
 		    !has_transport(f, sizeof(struct tcphdr)))
 			return PARSE_LAYERS;
-		fill_tcp(s, pos);
+		fill_tcp(f, head, pos);
 		return REASON_NONE;
 	case IPPROTO_UDP:
 		if (pos + sizeof(struct udphdr) > cursor->end ||
 		    !has_transport(f, sizeof(struct udphdr)))
 			return PARSE_LAYERS;
-		fill_udp(s, pos);
-		return REASON_NONE;
+		fill_udp(f, head, pos);
+		return direct_tunnel(f, pos, cursor);
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		if (pos + sizeof(struct icmp_head) > cursor->end ||
 		    !has_transport(f, sizeof(struct icmp_head)))
 			return PARSE_LAYERS;
-		fill_icmp(s, pos);
+		fill_icmp(f, head, pos);
 		return REASON_NONE;
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+	case IPPROTO_GRE:
+	case IPPROTO_NONE:
+		return PARSE_LAYERS;
 	}
 	head->header_length = f->offset - f->ip_offset;
 	return REASON_NONE;
@@ -241,14 +205,14 @@ static __always_inline enum reason direct_transport(struct staging *s, struct cu
 
 /* ip_length by the header or, of a super-packet whose header can't say it (BIG
  * TCP), by the frame. */
-static __always_inline int set_ip_length(struct staging *s, __u32 length, __u32 unsaid)
+static __always_inline int set_ip_length(struct frame *f, struct record_head *head, __u32 length,
+					 __u32 unsaid)
 {
-	struct frame *f = &s->frame;
-
 	if (length == unsaid && f->gso_size)
 		length = f->length - f->ip_offset;
-	s->head.ip_length = length;
+	head->ip_length = length;
 	f->ip_end = f->ip_offset + length;
+	head->state = f->ip_end <= f->end ? STATE_COMPLETE : 0;
 	return length != 0 && f->ip_end <= f->length;
 }
 
@@ -261,12 +225,10 @@ static __always_inline enum reason direct_ipv4(struct staging *s, struct cursor 
 	if (cursor->pos + sizeof(*iph) > cursor->end)
 		return PARSE_LAYERS;
 	header = iph->ihl * 4;
-	if (header < sizeof(*iph) || iph->frag_off & bpf_htons(IPV4_FRAGMENT) ||
-	    judge_protocol(iph->protocol) != REASON_NONE)
+	if (header < sizeof(*iph) || iph->frag_off & bpf_htons(IPV4_FRAGMENT))
 		return PARSE_LAYERS;
-	if (!set_ip_length(s, bpf_ntohs(iph->tot_len), 0) || s->head.ip_length < header)
+	if (!set_ip_length(f, &s->head, bpf_ntohs(iph->tot_len), 0) || s->head.ip_length < header)
 		return PARSE_LAYERS;
-	s->head.state = STATE_COMPLETE;
 	s->ipv4.src = iph->saddr;
 	s->ipv4.dst = iph->daddr;
 	f->ip_id = bpf_ntohs(iph->id);
@@ -288,24 +250,18 @@ static __always_inline enum reason direct_ipv6(struct staging *s, struct cursor 
 
 	if (cursor->pos + sizeof(*ip6h) > cursor->end)
 		return PARSE_LAYERS;
-	if (is_extension(ip6h->nexthdr) || judge_protocol(ip6h->nexthdr) != REASON_NONE)
+	if (is_extension(ip6h->nexthdr))
 		return PARSE_LAYERS;
-	if (!set_ip_length(s, bpf_ntohs(ip6h->payload_len) + sizeof(*ip6h), sizeof(*ip6h)))
+	if (!set_ip_length(f, &s->head, bpf_ntohs(ip6h->payload_len) + sizeof(*ip6h),
+			   sizeof(*ip6h)))
 		return PARSE_LAYERS;
-	s->head.state = STATE_COMPLETE | STATE_IPV6;
+	s->head.state |= STATE_IPV6;
 	copy_addresses(&s->ipv6, ip6h);
 	f->ip_id = bpf_ntohl(*(__be32 *)ip6h) & 0xfffff;
 	f->protocol = ip6h->nexthdr;
 	f->offset = f->ip_offset + sizeof(*ip6h);
 	cursor->pos += sizeof(*ip6h);
 	return direct_transport(s, cursor);
-}
-
-/* Whether a frame is long enough for an Ethernet header, as Zeek sees it
- * (Ethernet.cc); a tag that the stack took off counts. */
-static __always_inline int has_ethernet(const struct frame *f)
-{
-	return f->length > (f->tags ? ETH_HLEN : ETH_HLEN + 2);
 }
 
 static __always_inline enum reason direct_ethernet(struct staging *s, struct cursor *cursor)
@@ -317,16 +273,17 @@ static __always_inline enum reason direct_ethernet(struct staging *s, struct cur
 
 	if (cursor->pos + sizeof(*eth) > cursor->end || !has_ethernet(f))
 		return PARSE_LAYERS;
+	f->has_l2 = 1;
 	__builtin_memcpy(&f->l2, eth, 2 * ETH_ALEN);
 	type = bpf_ntohs(eth->h_proto);
 	cursor->pos += sizeof(*eth);
 	f->offset = sizeof(*eth);
 #pragma unroll
-	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
+	for (int i = 0; i < VLAN_TAGS_DIRECT; i++) {
 		if (!is_vlan(f, type))
 			break;
 		tag = cursor->pos;
-		if (f->tags >= VLAN_TAGS_MAX || cursor->pos + sizeof(*tag) > cursor->end)
+		if (cursor->pos + sizeof(*tag) > cursor->end)
 			return PARSE_LAYERS;
 		add_vlan(f, bpf_ntohs(tag->tci));
 		type = bpf_ntohs(tag->type);
@@ -357,142 +314,32 @@ static __always_inline enum reason parse_direct(struct staging *s, void *data, v
 
 /* --- layers --------------------------------------------------------------- */
 
-/* What the callback of bpf_loop works on: a frame's context can stand on the
- * stack alone, the rest in the map, where the verifier keeps no values. */
-struct walk {
-	void *ctx; /* struct xdp_md or struct __sk_buff */
-	struct staging *staging;
-};
-
-static __always_inline long load(struct walk *walk, int xdp, __u32 offset, void *to, __u32 length)
-{
-	if (xdp)
-		return bpf_xdp_load_bytes(walk->ctx, offset, to, length);
-	return bpf_skb_load_bytes(walk->ctx, offset, to, length);
-}
-
-/* Ends the walk. */
-static __always_inline long finish(struct frame *f, enum reason reason)
-{
-	f->reason = reason;
-	return 1;
-}
-
-/* Goes on with the layer after `offset`. */
-static __always_inline long go_on(struct frame *f, enum layer layer, __u32 offset)
-{
-	f->layer = layer;
-	f->offset = offset;
-	return 0;
-}
-
-static __always_inline long layer_ethernet(struct walk *walk, int xdp)
-{
-	struct frame *f = &walk->staging->frame;
-	struct ethhdr eth;
-
-	if (!has_ethernet(f))
-		return finish(f, REASON_SHORT_FRAME);
-	if (load(walk, xdp, 0, &eth, sizeof(eth)))
-		return finish(f, REASON_LOAD);
-	__builtin_memcpy(&f->l2, &eth, 2 * ETH_ALEN);
-	f->type = bpf_ntohs(eth.h_proto);
-	return go_on(f, LAYER_TYPE, sizeof(eth));
-}
-
-static __always_inline long layer_vlan(struct walk *walk, int xdp)
-{
-	struct frame *f = &walk->staging->frame;
-	struct vlan_tag tag;
-
-	if (f->tags >= VLAN_TAGS_MAX)
-		return finish(f, REASON_VLAN_DEPTH);
-	if (f->offset + sizeof(tag) >= f->length)
-		return finish(f, REASON_SHORT_FRAME);
-	if (load(walk, xdp, f->offset, &tag, sizeof(tag)))
-		return finish(f, REASON_LOAD);
-	add_vlan(f, bpf_ntohs(tag.tci));
-	f->type = bpf_ntohs(tag.type);
-	return go_on(f, LAYER_TYPE, f->offset + sizeof(tag));
-}
-
-/* After an IEEE 802.3 length, an LLC header of 3 bytes, or of 4 if it is numbered,
- * and a SNAP header may bring an EtherType after all (Zeek: Ethernet.cc, SNAP.cc). */
-static __always_inline long layer_snap(struct walk *walk, int xdp)
-{
-	struct frame *f = &walk->staging->frame;
-	struct llc_head llc;
-	struct snap_head snap;
-	__u32 at = f->offset;
-	__u16 type;
-
-	if (at + f->type > f->length || at + sizeof(llc) > f->length)
-		return finish(f, REASON_LLC);
-	if (load(walk, xdp, at, &llc, sizeof(llc)))
-		return finish(f, REASON_LOAD);
-	if (llc.destination != LLC_SNAP || llc.source != LLC_SNAP)
-		return finish(f, REASON_LLC);
-	at += (llc.control & 3) == 3 ? sizeof(llc) : sizeof(llc) + 1;
-	if (at + sizeof(snap) > f->length)
-		return finish(f, REASON_LLC);
-	if (load(walk, xdp, at, &snap, sizeof(snap)))
-		return finish(f, REASON_LOAD);
-	if (snap.organisation[0] || snap.organisation[1] || snap.organisation[2])
-		return finish(f, REASON_LLC);
-	type = (__u16)snap.type[0] << 8 | snap.type[1];
-	if (type == ETH_P_IP || type == ETH_P_IPV6)
-		return go_on(f, LAYER_IP, at + sizeof(snap));
-	return finish(f, type == ETH_P_ARP || type == ETHERTYPE_RARP ? REASON_ARP : REASON_LLC);
-}
-
-static __always_inline enum reason judge_type(__u16 type)
-{
-	switch (type) {
-	case ETH_P_ARP:
-	case ETHERTYPE_RARP:
-		return REASON_ARP;
-	case ETHERTYPE_LLDP:
-		return REASON_LLDP;
-	case ETH_P_MPLS_UC:
-	case ETHERTYPE_MPLS_MC:
-		return REASON_MPLS;
-	case ETH_P_PPP_DISC:
-	case ETH_P_PPP_SES:
-		return REASON_PPPOE;
-	}
-	return REASON_ETHERTYPE;
-}
-
-static __always_inline long layer_type(struct walk *walk, int xdp)
-{
-	struct frame *f = &walk->staging->frame;
-
-	if (is_vlan(f, f->type))
-		return layer_vlan(walk, xdp);
-	if (f->type == ETH_P_IP || f->type == ETH_P_IPV6)
-		return go_on(f, LAYER_IP, f->offset);
-	if (f->type <= ETHERTYPE_LENGTH_MAX)
-		return layer_snap(walk, xdp);
-	return finish(f, judge_type(f->type));
-}
-
-/* Ends the walk at a fragment, whose transport header is not read. */
-static __always_inline long finish_fragment(struct staging *s)
+/* Ends the walk at a fragment, whose transport header is not read. One that is not
+ * there as a whole can't be reassembled: the first then stands for the datagram,
+ * others for nothing (Zeek: IP.cc, AnalyzePacket). */
+static __always_inline long layer_fragment(struct staging *s)
 {
 	struct frame *f = &s->frame;
+	struct record_head *head = &record_of(s)->head;
 
-	clear_transport(&s->head);
-	s->head.state |= STATE_FRAGMENT;
-	s->head.protocol = f->protocol;
-	s->head.header_length = f->offset - f->ip_offset;
+	if (!(head->state & STATE_COMPLETE)) {
+		if (f->fragment.offset)
+			return finish(f, REASON_FRAGMENT);
+		return go_on(f, LAYER_TRANSPORT, f->offset);
+	}
+	clear_transport(head);
+	head->state |= STATE_FRAGMENT;
+	head->protocol = f->protocol;
+	head->header_length = f->offset - f->ip_offset;
 	f->payload = PAYLOAD_FRAGMENT;
-	return finish(f, REASON_NONE);
+	return go_on(f, LAYER_RECORD, f->offset);
 }
 
 static __always_inline long layer_ipv4(struct walk *walk, int xdp)
 {
 	struct staging *s = walk->staging;
 	struct frame *f = &s->frame;
+	struct record *r = record_of(s);
 	struct iphdr iph;
 	__u32 header;
 	__u16 fragment;
@@ -500,13 +347,12 @@ static __always_inline long layer_ipv4(struct walk *walk, int xdp)
 	if (load(walk, xdp, f->offset, &iph, sizeof(iph)))
 		return finish(f, REASON_LOAD);
 	header = iph.ihl * 4;
-	if (!set_ip_length(s, bpf_ntohs(iph.tot_len), 0) || header > s->head.ip_length)
+	if (!set_ip_length(f, &r->head, bpf_ntohs(iph.tot_len), 0) || header > r->head.ip_length)
 		return finish(f, REASON_IP_LENGTH);
-	if (header < sizeof(iph))
+	if (!has(f, header) || header < sizeof(iph))
 		return finish(f, REASON_IP_HEADER);
-	s->head.state = STATE_COMPLETE;
-	s->ipv4.src = iph.saddr;
-	s->ipv4.dst = iph.daddr;
+	r->ipv4.src = iph.saddr;
+	r->ipv4.dst = iph.daddr;
 	f->ip_id = bpf_ntohs(iph.id);
 	f->protocol = iph.protocol;
 	go_on(f, LAYER_TRANSPORT, f->offset + header);
@@ -516,7 +362,7 @@ static __always_inline long layer_ipv4(struct walk *walk, int xdp)
 	f->fragment.id = f->ip_id;
 	f->fragment.offset = (fragment & 0x1fff) << 3;
 	f->fragment.more = fragment >> 13 & 1;
-	return finish_fragment(s);
+	return layer_fragment(s);
 }
 
 /* The layer after an IPv6 header of any kind, at f->offset. */
@@ -530,16 +376,17 @@ static __always_inline long layer_ipv6(struct walk *walk, int xdp)
 {
 	struct staging *s = walk->staging;
 	struct frame *f = &s->frame;
+	struct record *r = record_of(s);
 	struct ipv6hdr ip6h;
 
-	if (f->offset + sizeof(ip6h) > f->length)
+	if (!has(f, sizeof(ip6h)))
 		return finish(f, REASON_IP_HEADER);
 	if (load(walk, xdp, f->offset, &ip6h, sizeof(ip6h)))
 		return finish(f, REASON_LOAD);
-	if (!set_ip_length(s, bpf_ntohs(ip6h.payload_len) + sizeof(ip6h), sizeof(ip6h)))
+	if (!set_ip_length(f, &r->head, bpf_ntohs(ip6h.payload_len) + sizeof(ip6h), sizeof(ip6h)))
 		return finish(f, REASON_IP_LENGTH);
-	s->head.state = STATE_COMPLETE | STATE_IPV6;
-	copy_addresses(&s->ipv6, &ip6h);
+	r->head.state |= STATE_IPV6;
+	copy_addresses(&r->ipv6, &ip6h);
 	f->ip_id = bpf_ntohl(*(__be32 *)&ip6h) & 0xfffff;
 	f->offset += sizeof(ip6h);
 	return layer_after_ipv6(f, ip6h.nexthdr);
@@ -553,7 +400,7 @@ static __always_inline long layer_ip(struct walk *walk, int xdp)
 	__u8 version;
 
 	f->ip_offset = f->offset;
-	if (f->offset + sizeof(struct iphdr) > f->length)
+	if (!has(f, sizeof(struct iphdr)))
 		return finish(f, REASON_IP_HEADER);
 	if (load(walk, xdp, f->offset, &version, sizeof(version)))
 		return finish(f, REASON_LOAD);
@@ -572,13 +419,14 @@ static __always_inline long replace_destination(struct walk *walk, int xdp,
 						const struct ipv6_extension *ext, __u32 end)
 {
 	struct staging *s = walk->staging;
+	struct record *r = record_of(s);
 	int type0 = ext->byte2 == 0 && ext->length >= 2 && ext->length % 2 == 0;
 	int type2 = ext->byte2 == 2 && ext->length == 2;
 
 	if (s->frame.routed || ext->byte3 == 0 || !(type0 || type2))
 		return 0;
 	s->frame.routed = 1;
-	return load(walk, xdp, end - sizeof(s->ipv6.dst), s->ipv6.dst, sizeof(s->ipv6.dst));
+	return load(walk, xdp, end - sizeof(r->ipv6.dst), r->ipv6.dst, sizeof(r->ipv6.dst));
 }
 
 /* The length of an extension header, bytes. */
@@ -604,7 +452,7 @@ static __always_inline int is_jumbo(const struct frame *f, const struct ipv6_ext
 
 static __always_inline void drop_jumbo(struct staging *s, __u32 length)
 {
-	s->head.ip_length -= length;
+	record_of(s)->head.ip_length -= length;
 	s->frame.ip_offset += length;
 }
 
@@ -620,13 +468,13 @@ static __always_inline long layer_extension(struct walk *walk, int xdp)
 
 	if (f->walked++ >= EXTENSIONS_MAX)
 		return finish(f, REASON_IP_EXTENSION);
-	if (f->offset + sizeof(ext) > f->length) /* no extension header is shorter */
+	if (!has(f, sizeof(ext))) /* no extension header is shorter */
 		return go_on(f, LAYER_TRANSPORT, f->offset);
 	if (load(walk, xdp, f->offset, &ext, sizeof(ext)))
 		return finish(f, REASON_LOAD);
 	length = extension_length(f->protocol, &ext);
 	end = f->offset + length;
-	if (end > f->length)
+	if (end > f->end)
 		return go_on(f, LAYER_TRANSPORT, f->offset);
 	if (end > f->ip_end)
 		return finish(f, REASON_IP_LENGTH);
@@ -640,7 +488,7 @@ static __always_inline long layer_extension(struct walk *walk, int xdp)
 		f->fragment.more = ext.byte3 & 1;
 		f->protocol = ext.next;
 		f->offset = end;
-		return finish_fragment(s);
+		return layer_fragment(s);
 	case IPPROTO_DSTOPTS:
 		f->option_end = end;
 		f->after_options = ext.next;
@@ -661,6 +509,7 @@ static __always_inline long layer_option(struct walk *walk, int xdp)
 {
 	struct staging *s = walk->staging;
 	struct frame *f = &s->frame;
+	struct record *r = record_of(s);
 	__u8 option[2] = {}; /* type, length */
 	__u32 end;
 
@@ -677,9 +526,9 @@ static __always_inline long layer_option(struct walk *walk, int xdp)
 		f->offset = f->option_end;
 		return layer_after_ipv6(f, f->after_options);
 	}
-	if (option[0] == OPTION_HOME_ADDRESS && option[1] == sizeof(s->ipv6.src) && !f->home) {
+	if (option[0] == OPTION_HOME_ADDRESS && option[1] == sizeof(r->ipv6.src) && !f->home) {
 		f->home = 1;
-		if (load(walk, xdp, f->offset + 2, s->ipv6.src, sizeof(s->ipv6.src)))
+		if (load(walk, xdp, f->offset + 2, r->ipv6.src, sizeof(r->ipv6.src)))
 			return finish(f, REASON_LOAD);
 	}
 	return go_on(f, LAYER_OPTION, end);
@@ -700,37 +549,154 @@ static __always_inline long layer_transport(struct walk *walk, int xdp)
 {
 	struct staging *s = walk->staging;
 	struct frame *f = &s->frame;
-	enum reason reason = judge_protocol(f->protocol);
+	struct record_head *head = &record_of(s)->head;
+	enum reason reason = REASON_NONE;
 	union {
 		struct tcphdr tcp;
 		struct udphdr udp;
 		struct icmp_head icmp;
 	} header;
 
-	if (reason != REASON_NONE)
-		return finish(f, reason);
-	clear_transport(&s->head);
-	s->head.protocol = f->protocol;
+	clear_transport(head);
+	head->protocol = f->protocol;
 	switch (f->protocol) {
 	case IPPROTO_TCP:
 		reason = load_transport(walk, xdp, &header, sizeof(header.tcp));
 		if (reason == REASON_NONE)
-			fill_tcp(s, &header.tcp);
-		return finish(f, reason);
+			fill_tcp(f, head, &header.tcp);
+		break;
 	case IPPROTO_UDP:
 		reason = load_transport(walk, xdp, &header, sizeof(header.udp));
 		if (reason == REASON_NONE)
-			fill_udp(s, &header.udp);
-		return finish(f, reason);
+			fill_udp(f, head, &header.udp);
+		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		reason = load_transport(walk, xdp, &header, sizeof(header.icmp));
 		if (reason == REASON_NONE)
-			fill_icmp(s, &header.icmp);
-		return finish(f, reason);
+			fill_icmp(f, head, &header.icmp);
+		break;
+	case IPPROTO_NONE:
+		reason = REASON_NO_NEXT_HEADER;
+		break;
+	default:
+		head->header_length = f->offset - f->ip_offset;
 	}
-	s->head.header_length = f->offset - f->ip_offset;
+	if (reason != REASON_NONE)
+		return finish(f, reason);
+	return go_on(f, LAYER_RECORD, f->offset);
+}
+
+/* --- records -------------------------------------------------------------- */
+
+/* Appends one block to the batch, whose length `at` is; the new length. */
+#define APPEND(s, at, block)                                                                       \
+	({                                                                                         \
+		__builtin_memcpy((__u8 *)&(s)->header + (at), block, sizeof(*(block)));            \
+		(at) + sizeof(*(block));                                                           \
+	})
+
+/* Writes the blocks behind the addresses, but for the payload's. */
+static __always_inline __u32 append_blocks(struct staging *s, struct record_head *head, __u32 at)
+{
+	struct frame *f = &s->frame;
+	struct block_gso gso = {f->gso_size, f->gso_segments, 0};
+	struct block_identity identity = {f->ip_id, 0};
+	struct block_tunnel tunnel = {f->tunnel, f->depth, 0, f->id};
+
+	head->blocks = 0;
+	if (config.l2 && f->has_l2) {
+		head->blocks |= BLOCK_L2;
+		at = APPEND(s, at, &f->l2);
+	}
+	if (head->state & STATE_FRAGMENT) {
+		head->blocks |= BLOCK_FRAGMENT;
+		at = APPEND(s, at, &f->fragment);
+	}
+	if (f->gso_size) {
+		head->blocks |= BLOCK_GSO;
+		at = APPEND(s, at, &gso);
+	}
+	if (config.identity) {
+		head->blocks |= BLOCK_IDENTITY;
+		at = APPEND(s, at, &identity);
+	}
+	if (f->depth) {
+		head->blocks |= BLOCK_TUNNEL;
+		at = APPEND(s, at, &tunnel);
+	}
+	return at;
+}
+
+/* Writes the payload's block, padded with zeros; none if there is no payload. */
+static __always_inline __u32 append_payload(struct walk *walk, int xdp, struct record_head *head,
+					    __u32 at)
+{
+	struct frame *f = &walk->staging->frame;
+	struct block_payload *block = (void *)&walk->staging->header + at;
+	__u32 start = f->ip_offset + head->header_length;
+	__u32 length;
+
+	limit_payload(f, head);
+	if (f->payload == 0)
+		return at;
+	/* From 1 to PAYLOAD_FRAGMENT, in a way that the verifier of 6.1 follows. */
+	length = ((f->payload - 1) & (PAYLOAD_FRAGMENT - 1)) + 1;
+	*(__u64 *)((void *)block + ((length + 1) & 0x1f8)) = 0;
+	block->length = length;
+	if (load(walk, xdp, start, block->bytes, length))
+		return at;
+	head->blocks |= BLOCK_PAYLOAD;
+	return at + ((length + sizeof(*block) + 7) & 0x1f8);
+}
+
+/* Completes the record that begins at `at`; where it ends. */
+static __always_inline __u32 append_record(struct walk *walk, int xdp, struct record *r, __u32 at)
+{
+	struct staging *s = walk->staging;
+	__u32 end = at + sizeof(r->head);
+
+	end += r->head.state & STATE_IPV6 ? sizeof(r->ipv6) : sizeof(r->ipv4);
+	end = append_blocks(s, &r->head, end);
+	if (s->frame.payload && (xdp == 0 || config.layers))
+		end = append_payload(walk, xdp, &r->head, end);
+	r->head.words = (end - at) / 8;
+	r->head.kind = s->frame.depth ? RECORD_INNER : RECORD_PACKET;
+	r->head.interface = config.interface;
+	r->head.dt_ns = 0;
+	return end;
+}
+
+/* Completes the record, and goes on with what its packet may carry. */
+static __always_inline long layer_record(struct walk *walk, int xdp)
+{
+	struct staging *s = walk->staging;
+	struct frame *f = &s->frame;
+	struct record *r = record_of(s);
+	__u8 state = r->head.state;
+
+	f->at = append_record(walk, xdp, r, (void *)r - (void *)&s->header);
+	f->records++;
+	f->note = 0;
+	if (config.tunnels && may_carry(f->protocol) && !(state & STATE_FRAGMENT))
+		return go_on(f, LAYER_TUNNEL, f->offset);
 	return finish(f, REASON_NONE);
+}
+
+/* Writes what is to be said of a tunnel that gave no packet. */
+static __always_inline void append_note(struct staging *s)
+{
+	struct frame *f = &s->frame;
+	struct record *r = record_of(s);
+	struct block_tunnel tunnel = {f->tunnel, f->depth, 0, 0};
+
+	__builtin_memset(&r->head, 0, sizeof(r->head) + sizeof(r->ipv4));
+	r->head.words = (sizeof(r->head) + sizeof(r->ipv4) + sizeof(tunnel)) / 8;
+	r->head.kind = f->note;
+	r->head.blocks = BLOCK_TUNNEL;
+	r->head.interface = config.interface;
+	__builtin_memcpy((void *)r + sizeof(r->head) + sizeof(r->ipv4), &tunnel, sizeof(tunnel));
+	f->at = (f->at & (RECORDS_SIZE - 8)) + r->head.words * 8;
 }
 
 static __always_inline long next_layer(struct walk *walk, int xdp)
@@ -740,14 +706,40 @@ static __always_inline long next_layer(struct walk *walk, int xdp)
 		return layer_ethernet(walk, xdp);
 	case LAYER_TYPE:
 		return layer_type(walk, xdp);
+	case LAYER_MPLS:
+		return layer_mpls(walk, xdp);
+	case LAYER_WLAN:
+		return layer_wlan(walk, xdp);
 	case LAYER_IP:
 		return layer_ip(walk, xdp);
 	case LAYER_EXTENSION:
 		return layer_extension(walk, xdp);
 	case LAYER_OPTION:
 		return layer_option(walk, xdp);
+	case LAYER_TRANSPORT:
+		return layer_transport(walk, xdp);
+	case LAYER_RECORD:
+		return layer_record(walk, xdp);
+	case LAYER_TUNNEL:
+		return layer_tunnel(walk, xdp);
+	case LAYER_GRE:
+		return layer_gre(walk, xdp);
+	case LAYER_VXLAN:
+		return layer_vxlan(walk, xdp);
+	case LAYER_GENEVE:
+		return layer_geneve(walk, xdp);
+	case LAYER_GTP:
+		return layer_gtp(walk, xdp);
+	case LAYER_GTP_EXTENSION:
+		return layer_gtp_extension(walk, xdp);
+	case LAYER_GTP_PACKET:
+		return layer_gtp_packet(walk, xdp);
+	case LAYER_TEREDO:
+		return layer_teredo(walk, xdp);
+	case LAYER_AYIYA:
+		return layer_ayiya(walk, xdp);
 	}
-	return layer_transport(walk, xdp);
+	return 1;
 }
 
 static long next_layer_xdp(__u32 index __attribute__((unused)), void *walk)
@@ -760,21 +752,23 @@ static long next_layer_skb(__u32 index __attribute__((unused)), void *walk)
 	return next_layer(walk, 0);
 }
 
-/* More steps than any frame takes: Ethernet, three types, IP, transport. */
-#define LAYERS_MAX (EXTENSIONS_MAX + 8)
+/* More steps than any frame takes, whatever its bounds are. */
+#define LAYERS_MAX 1024
 
-static __always_inline enum reason parse_layers(struct walk *walk, int xdp)
+/* Reads from frame.layer on. REASON_NONE: there are records. */
+static __always_inline enum reason parse_layers(struct walk *walk, int xdp, enum layer first)
 {
 	struct frame *f = &walk->staging->frame;
 
 	f->reason = REASON_LOAD;
-	f->layer = config.link == LINK_ETHERNET ? LAYER_ETHERNET : LAYER_IP;
-	f->offset = 0;
+	f->layer = first;
 	if (xdp)
 		bpf_loop(LAYERS_MAX, next_layer_xdp, walk, 0);
 	else
 		bpf_loop(LAYERS_MAX, next_layer_skb, walk, 0);
-	return f->reason;
+	if (f->note)
+		append_note(walk->staging);
+	return f->records ? REASON_NONE : f->reason;
 }
 
 #endif

@@ -36,8 +36,8 @@ type BatchHeader struct {
 	Hook     Hook   `bpf:"hook"`     // where the packets were seen
 	CPU      uint16 `bpf:"cpu"`      // the CPU that wrote the batch
 	Length   uint32 `bpf:"length"`   // bytes of the batch, this header included
-	Sequence uint64 `bpf:"sequence"` // batches written before by the same CPU and hook
-	Lost     uint64 `bpf:"lost"`     // records lost before it by the same CPU and hook, since the start
+	Sequence uint64 `bpf:"sequence"` // frames recorded before by the same CPU and hook
+	Lost     uint64 `bpf:"lost"`     // frames lost before it by the same CPU and hook, since the start
 	BaseNs   uint64 `bpf:"base_ns"`  // time of the batch, ns of CLOCK_BOOTTIME
 }
 
@@ -49,7 +49,37 @@ const (
 	KindNone   Kind = 0 // no packet: a frame of a file that gave none, whose Time alone counts
 	KindPacket Kind = 1 // the outermost IP packet of a frame
 	KindInner  Kind = 2 // a packet inside the tunnel whose record stands right before it
+	// What stands on a tunnel's port, or is of its protocol, but breaks its rules:
+	// right after its carrier. BlockTunnel alone says more.
+	KindViolation Kind = 3
+	// A tunnel's header without fault, and no packet that can be read behind it:
+	// right after its carrier. BlockTunnel alone says more.
+	KindEmpty Kind = 4
 )
+
+// TunnelType is what an inner packet came out of. The parsers judge by what stands
+// in the frame alone: tunnels in UDP by the port of either side, the destination's
+// before the source's, Teredo and AYIYA by their content too. Whoever knows the
+// connection decides.
+type TunnelType uint8
+
+// The tunnels, as enum tunnel_type.
+const (
+	TunnelNone   TunnelType = 0
+	TunnelIP     TunnelType = 1 // protocols 4 and 41
+	TunnelGRE    TunnelType = 2 // protocol 47; ERSPAN and PPTP too
+	TunnelGREUDP TunnelType = 3 // port 4754
+	TunnelVXLAN  TunnelType = 4 // port 4789
+	TunnelGeneve TunnelType = 5 // port 6081
+	TunnelGTPv1  TunnelType = 6 // ports 2123 and 2152
+	TunnelTeredo TunnelType = 7 // port 3544, or content
+	TunnelAYIYA  TunnelType = 8 // port 5072, or content
+)
+
+// TunnelDepthMax is the depth of the deepest packet that is recorded: one below
+// what Zeek follows (Tunnel::max_depth), so that the tracker sees that there was
+// one.
+const TunnelDepthMax = 5
 
 // Block is a set of optional parts of a record.
 type Block uint8
@@ -113,8 +143,11 @@ func (f Flags) Has(mask Flags) bool { return f&mask == mask }
 // The IP protocol numbers that conntap knows by name.
 const (
 	ProtocolICMP   = 1
+	ProtocolIPIP   = 4 // IPv4 in IP
 	ProtocolTCP    = 6
 	ProtocolUDP    = 17
+	ProtocolIPv6   = 41 // IPv6 in IP
+	ProtocolGRE    = 47
 	ProtocolICMPv6 = 58
 )
 
@@ -196,10 +229,10 @@ type Identity struct {
 // block_tunnel.
 type Tunnel struct {
 	_     structs.HostLayout
-	Type  uint8 `bpf:"type"`
-	Depth uint8 `bpf:"depth"` // 1: directly inside the outermost packet
+	Type  TunnelType `bpf:"type"`  // what the packet came out of
+	Depth uint8      `bpf:"depth"` // 1: directly inside the outermost packet
 	_     uint16
-	ID    uint32 `bpf:"id"` // VNI, key, TEID or session of the innermost enclosing tunnel
+	ID    uint32 `bpf:"id"` // VNI, GRE key, PPTP call or TEID of that tunnel, 0 without
 }
 
 // Owner names the local process behind a packet. It is the twin of struct

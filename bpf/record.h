@@ -31,16 +31,42 @@ struct batch_header {
 	__u8 hook;	/* enum hook */
 	__u16 cpu;	/* the CPU that wrote the batch */
 	__u32 length;	/* bytes of the batch, this header included */
-	__u64 sequence; /* batches written before this one by the same CPU and hook */
-	__u64 lost; /* records lost before this batch by the same CPU and hook, since the start */
+	__u64 sequence; /* frames recorded before this batch by the same CPU and hook */
+	__u64 lost;    /* frames lost before this batch by the same CPU and hook, since the start */
 	__u64 base_ns; /* time of the batch, ns of CLOCK_BOOTTIME */
 };
 
 /* What a record describes. */
 enum record_kind {
-	RECORD_PACKET = 1, /* the outermost IP packet of a frame */
-	RECORD_INNER = 2,  /* a packet inside the tunnel whose record stands right before it */
+	RECORD_PACKET = 1,    /* the outermost IP packet of a frame */
+	RECORD_INNER = 2,     /* a packet inside the tunnel whose record stands right before it */
+	RECORD_VIOLATION = 3, /* what stands on a tunnel's port, or is of its protocol, but breaks
+				 its rules: right after its carrier; BLOCK_TUNNEL alone says more */
+	RECORD_EMPTY = 4, /* a tunnel's header without fault, and no packet that can be read behind
+			     it: right after its carrier; BLOCK_TUNNEL alone says more */
 };
+
+/*
+ * What an inner packet came out of. The parsers judge by what stands in the frame
+ * alone: tunnels in UDP by the port of either side, the destination's before the
+ * source's, Teredo and AYIYA by their content too. Whoever knows the connection
+ * decides.
+ */
+enum tunnel_type {
+	TUNNEL_NONE = 0,
+	TUNNEL_IP = 1,	    /* protocols 4 and 41 */
+	TUNNEL_GRE = 2,	    /* protocol 47; ERSPAN and PPTP too */
+	TUNNEL_GRE_UDP = 3, /* port 4754 */
+	TUNNEL_VXLAN = 4,   /* port 4789 */
+	TUNNEL_GENEVE = 5,  /* port 6081 */
+	TUNNEL_GTPV1 = 6,   /* ports 2123 and 2152 */
+	TUNNEL_TEREDO = 7,  /* port 3544, or content */
+	TUNNEL_AYIYA = 8,   /* port 5072, or content */
+};
+
+/* The deepest packet that is recorded: one below what Zeek follows
+ * (Tunnel::max_depth), so that user space sees that there was one. */
+#define TUNNEL_DEPTH_MAX 5
 
 /* record_head.blocks: the optional parts, in the order in which they follow. */
 enum record_block {
@@ -132,10 +158,10 @@ struct block_identity {
 };
 
 struct block_tunnel {
-	__u8 type;  /* what the packet came out of */
+	__u8 type;  /* enum tunnel_type: what the packet came out of */
 	__u8 depth; /* 1: directly inside the outermost packet */
 	__u16 reserved;
-	__u32 id; /* VNI, key, TEID, session: of the innermost enclosing tunnel */
+	__u32 id; /* VNI, GRE key, PPTP call or TEID of that tunnel, 0 without */
 };
 
 struct block_owner {
@@ -164,24 +190,26 @@ enum reason {
 	REASON_SHORT_FRAME, /* no room for a link-layer header and anything after it */
 	REASON_ARP,	    /* ARP and RARP */
 	REASON_LLDP,
-	REASON_LLC, /* an IEEE 802.3 length instead of a type, and no IP in SNAP */
-	REASON_MPLS,
-	REASON_PPPOE,
-	REASON_ETHERTYPE,      /* any other EtherType without IP inside */
-	REASON_VLAN_DEPTH,     /* more tags than two */
-	REASON_LINK_TYPE,      /* the device or the file carries no link layer that conntap reads */
-	REASON_IP_VERSION,     /* the version nibble is neither 4 nor 6 */
-	REASON_IP_HEADER,      /* IP header cut, or its length impossible */
-	REASON_IP_LENGTH,      /* total length below the header, zero, or above the frame */
-	REASON_IP_CHECKSUM,    /* bad IPv4 header checksum */
-	REASON_IP_EXTENSION,   /* more IPv6 extension headers and options than the bound */
-	REASON_ESP_MOBILITY,   /* IPv6 ESP or mobility: consumed without a connection */
-	REASON_NO_NEXT_HEADER, /* protocol 59 */
-	REASON_TUNNEL,	       /* IP in IP, 6in4, GRE */
+	REASON_LLC,	     /* an IEEE 802.3 length or LLC instead of a type, and no IP in SNAP */
+	REASON_MPLS,	     /* a label stack that is cut, or multicast */
+	REASON_PPPOE,	     /* discovery, or a session header that is cut */
+	REASON_ETHERTYPE,    /* any other EtherType without IP inside */
+	REASON_LINK_DEPTH,   /* more tags and labels than the bound */
+	REASON_LINK_TYPE,    /* no link layer that conntap reads, and no IP in its place */
+	REASON_IP_VERSION,   /* the version nibble is neither 4 nor 6 */
+	REASON_IP_HEADER,    /* IP header cut, or its length impossible */
+	REASON_IP_LENGTH,    /* total length below the header, zero, or above the frame */
+	REASON_IP_CHECKSUM,  /* bad IPv4 header checksum */
+	REASON_IP_EXTENSION, /* more IPv6 extension headers and options than the bound */
+	REASON_ESP_MOBILITY, /* IPv6 ESP or mobility: consumed without a connection */
+	REASON_NO_NEXT_HEADER,	 /* protocol 59 */
+	REASON_PPP,		 /* PPP of another protocol than IP */
 	REASON_TRANSPORT_HEADER, /* TCP, UDP or ICMP header longer than the packet or what was
 				    captured */
-	REASON_FRAGMENT,	 /* a fragment, not reassembled */
+	REASON_FRAGMENT,	 /* a later fragment, not captured whole */
 	REASON_LOAD,		 /* the kernel refused to load bytes that the lengths promised */
+	REASON_WLAN,		 /* files: IEEE 802.11 without data in the clear */
+	REASON_LINK_HEADER, /* another link-layer header that is cut, or says that no IP follows */
 	REASON_COUNT,
 };
 

@@ -20,7 +20,8 @@ type conntapConfig struct {
 	L2         uint8
 	Identity   uint8
 	Layers     uint8
-	Reserved   [2]uint8
+	Tunnels    uint8
+	Verify     uint8
 	WakeupMask uint32
 }
 
@@ -30,7 +31,7 @@ type conntapCounters struct {
 	Recorded uint64
 	Filtered uint64
 	Lost     uint64
-	Skipped  [21]uint64
+	Skipped  [23]uint64
 }
 
 type conntapStaging struct {
@@ -38,15 +39,16 @@ type conntapStaging struct {
 	Sequence uint64
 	Lost     uint64
 	Wire     [0]struct {
-		_        structs.HostLayout
-		Hook     uint32
-		Kind     uint32
-		Block    uint32
-		State    uint32
-		Checksum uint32
-		Reason   uint32
-		Link     uint32
-		Gso      struct {
+		_          structs.HostLayout
+		Hook       uint32
+		Kind       uint32
+		TunnelType uint32
+		Block      uint32
+		State      uint32
+		Checksum   uint32
+		Reason     uint32
+		Link       uint32
+		Gso        struct {
 			_        structs.HostLayout
 			Size     uint16
 			Segments uint16
@@ -64,7 +66,6 @@ type conntapStaging struct {
 			Reserved uint16
 			Id       uint32
 		}
-		_     [4]byte
 		Owner struct {
 			_      structs.HostLayout
 			Pid    uint32
@@ -76,6 +77,7 @@ type conntapStaging struct {
 	Frame struct {
 		_            structs.HostLayout
 		Length       uint32
+		End          uint32
 		Offset       uint32
 		IpOffset     uint32
 		IpEnd        uint32
@@ -86,13 +88,29 @@ type conntapStaging struct {
 		Layer        uint8
 		Protocol     uint8
 		AfterOptions uint8
-		Tags         uint8
-		Walked       uint8
 		Reason       uint8
+		Payload      uint16
+		At           uint16
+		SrcPort      uint16
+		DstPort      uint16
+		HasL2        uint8
+		Tagged       uint8
+		OffTag       uint8
+		Labels       uint8
+		Walked       uint8
 		Routed       uint8
 		Home         uint8
-		Payload      uint16
+		Records      uint8
+		Depth        uint8
+		Tunnel       uint8
+		Note         uint8
+		Seen         uint8
+		_            [2]byte
+		Id           uint32
+		Flags        uint8
+		Message      uint8
 		Reserved     uint16
+		IpId         uint32
 		L2           struct {
 			_         structs.HostLayout
 			Dst       [6]uint8
@@ -100,7 +118,6 @@ type conntapStaging struct {
 			Vlan      uint16
 			InnerVlan uint16
 		}
-		_        [2]byte
 		Fragment struct {
 			_          structs.HostLayout
 			Id         uint32
@@ -110,9 +127,8 @@ type conntapStaging struct {
 			PartialSum uint32
 			Reserved2  uint32
 		}
-		IpId      uint32
-		Reserved2 uint32
 	}
+	_      [4]byte
 	Header struct {
 		_        structs.HostLayout
 		Version  uint8
@@ -146,9 +162,8 @@ type conntapStaging struct {
 		Src uint32
 		Dst uint32
 	}
-	_      [24]byte
-	Blocks [312]uint8
-	Slack  [256]uint8
+	_    [24]byte
+	More [2048]uint8
 }
 
 // Names of all BPF objects in the ELF.

@@ -33,12 +33,15 @@ type FileSource struct {
 	stdin    io.Reader
 	parser   bpf.Parser
 	merge    merge
-	stale    bool    // merge[0] has no current frame before it is refilled
-	problems []error // to be told after the last packet
+	stale    bool         // merge[0] has no current frame before it is refilled
+	spare    []bpf.Packet // for a frame that may give more packets than dst has room for
+	rest     []bpf.Packet // of spare: not handed out yet
+	problems []error      // to be told after the last packet
 
 	files         int
 	first, latest int64
 	cut, badTimes uint64
+	crowded       uint64
 	stats         Stats
 	total         int64 // bytes of all files, -1: unknown
 	consumed      atomic.Int64
@@ -62,6 +65,9 @@ type FileSummary struct {
 	// Cut is how many frames are shorter than they were on the wire: a snap
 	// length was set.
 	Cut uint64
+	// Crowded is how many frames gave as many packets as a frame may give
+	// (bpf.PacketsMax): further ones in it were not read.
+	Crowded uint64
 	// BadTimes is how many frames have a time beyond the year 2242 or before
 	// 1970, which was set to the bound.
 	BadTimes uint64
@@ -73,7 +79,7 @@ type FileSummary struct {
 // says so for each of them; what can't be read in a directory is told by Read
 // after the last packet.
 func OpenFiles(paths []string, opts FileOptions) (*FileSource, error) {
-	s := &FileSource{parser: opts.Parser, stdin: opts.Stdin}
+	s := &FileSource{parser: opts.Parser, stdin: opts.Stdin, spare: make([]bpf.Packet, bpf.PacketsMax)}
 	if s.stdin == nil {
 		s.stdin = os.Stdin
 	}
@@ -180,18 +186,25 @@ func (s *FileSource) end(c *capture, err error) {
 // when a file's memory must be refilled, which would overwrite their payloads.
 // After the last packet it returns io.EOF, or all that was wrong with the files.
 func (s *FileSource) Read(dst []bpf.Packet) (int, error) {
-	if s.stale {
+	n := copy(dst, s.rest)
+	s.rest = s.rest[n:]
+	if s.stale && n == 0 {
 		s.stale = false
 		s.advanced(s.merge[0].refillNext())
 	}
-	n := 0
 	for n < len(dst) && len(s.merge) > 0 && !s.stale {
 		c := s.merge[0]
 		if c.parked() && !s.resume(c) {
 			continue
 		}
-		s.take(&c.frame, &dst[n])
-		n++
+		if len(dst)-n >= bpf.PacketsMax {
+			n += s.take(&c.frame, dst[n:])
+		} else {
+			taken := s.take(&c.frame, s.spare)
+			copied := copy(dst[n:], s.spare[:taken])
+			s.rest = s.spare[copied:taken]
+			n += copied
+		}
 		s.advanced(c.next())
 	}
 	s.publish()
@@ -201,10 +214,10 @@ func (s *FileSource) Read(dst []bpf.Packet) (int, error) {
 	return n, nil
 }
 
-// take turns a frame into a packet and counts it. A frame without one still moves
-// time, and with it Zeek's timers. A filter on frames has its place before the
-// parser.
-func (s *FileSource) take(f *frame, p *bpf.Packet) {
+// take turns a frame into packets, counts it and says how many there are. A frame
+// without one still moves time, and with it Zeek's timers. dst has room for
+// bpf.PacketsMax. A filter on frames has its place before the parser.
+func (s *FileSource) take(f *frame, dst []bpf.Packet) int {
 	s.stats.Seen++
 	if s.stats.Seen == 1 {
 		s.first, s.latest = f.time, f.time
@@ -214,16 +227,24 @@ func (s *FileSource) take(f *frame, p *bpf.Packet) {
 		s.cut++
 	}
 	s.parser.Link = f.link
-	reason := s.parser.Parse(f.data, int(f.wire), p)
+	n, reason := s.parser.Parse(f.data, int(f.wire), dst)
 	if reason != bpf.ReasonNone {
 		s.stats.Skipped[reason]++
-		*p = bpf.Packet{Kind: bpf.KindNone, Time: f.time, Ordinal: s.stats.Seen}
-		return
+		dst[0] = bpf.Packet{Kind: bpf.KindNone, Time: f.time, Ordinal: s.stats.Seen}
+		return 1
 	}
-	p.Time, p.Ordinal = f.time, s.stats.Seen
+	for i := range dst[:n] {
+		dst[i].Time, dst[i].Ordinal = f.time, s.stats.Seen
+		if dst[i].Kind == bpf.KindPacket {
+			s.stats.Packets++
+		}
+	}
+	if n == bpf.PacketsMax {
+		s.crowded++
+	}
 	s.stats.Recorded++
-	s.stats.Packets++
 	s.stats.Bytes += uint64(f.wire)
+	return n
 }
 
 // advanced goes on after the first capture moved to its next frame, or not.
@@ -299,7 +320,7 @@ func (s *FileSource) Summary() FileSummary {
 		size = s.consumed.Load()
 	}
 	return FileSummary{
-		Files: s.files, Size: size, First: s.first, Last: s.latest, Cut: s.cut, BadTimes: s.badTimes,
+		Files: s.files, Size: size, First: s.first, Last: s.latest, Cut: s.cut, Crowded: s.crowded, BadTimes: s.badTimes,
 	}
 }
 

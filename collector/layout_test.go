@@ -110,6 +110,14 @@ func TestEnums(t *testing.T) {
 		}},
 		{"record_kind", map[string]uint64{
 			"RECORD_PACKET": uint64(bpf.KindPacket), "RECORD_INNER": uint64(bpf.KindInner),
+			"RECORD_VIOLATION": uint64(bpf.KindViolation), "RECORD_EMPTY": uint64(bpf.KindEmpty),
+		}},
+		{"tunnel_type", map[string]uint64{
+			"TUNNEL_NONE": uint64(bpf.TunnelNone), "TUNNEL_IP": uint64(bpf.TunnelIP),
+			"TUNNEL_GRE": uint64(bpf.TunnelGRE), "TUNNEL_GRE_UDP": uint64(bpf.TunnelGREUDP),
+			"TUNNEL_VXLAN": uint64(bpf.TunnelVXLAN), "TUNNEL_GENEVE": uint64(bpf.TunnelGeneve),
+			"TUNNEL_GTPV1": uint64(bpf.TunnelGTPv1), "TUNNEL_TEREDO": uint64(bpf.TunnelTeredo),
+			"TUNNEL_AYIYA": uint64(bpf.TunnelAYIYA),
 		}},
 		{"record_block", map[string]uint64{
 			"BLOCK_L2": uint64(bpf.BlockL2), "BLOCK_FRAGMENT": uint64(bpf.BlockFragment),

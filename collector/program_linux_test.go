@@ -37,6 +37,7 @@ type testRun struct {
 	ring     *ring
 	batch    bpf.Batch
 	perCPU   []bpf.Counters
+	decoded  [bpf.PacketsMax + 1]bpf.Packet
 }
 
 // newTestRun loads the named program with its constants changed by edit.
@@ -123,25 +124,39 @@ func (k *testRun) run(t testing.TB, frame []byte, linear int) error {
 	return nil
 }
 
-// packet decodes the one record that a frame made; false if it made none.
-func (k *testRun) packet(t testing.TB, p *bpf.Packet) bool {
+// packets decodes the records that a frame made. The ring must be released after.
+func (k *testRun) packets(t testing.TB) []bpf.Packet {
 	t.Helper()
 	sample := k.ring.next()
 	if sample == nil {
-		return false
+		return nil
 	}
 	if err := k.batch.Reset(sample); err != nil {
 		t.Fatal(err)
 	}
-	if !k.batch.Next(p) {
-		t.Fatalf("no record in a batch: %v", k.batch.Err())
+	n := 0
+	for k.batch.Next(&k.decoded[n]) {
+		n++
+	}
+	if n == 0 || k.batch.Err() != nil {
+		t.Fatalf("%d records in a batch: %v", n, k.batch.Err())
 	}
 	if int(k.batch.Header.Length) != len(sample) {
 		t.Errorf("batch of %d bytes in a sample of %d", k.batch.Header.Length, len(sample))
 	}
-	var second bpf.Packet
-	if k.batch.Next(&second) || k.batch.Err() != nil {
-		t.Fatalf("after the record: %+v, %v", second, k.batch.Err())
+	return k.decoded[:n]
+}
+
+// packet decodes the one record that a frame made; false if it made none.
+func (k *testRun) packet(t testing.TB, p *bpf.Packet) bool {
+	t.Helper()
+	packets := k.packets(t)
+	if len(packets) == 0 {
+		return false
+	}
+	*p = packets[0]
+	if len(packets) != 1 {
+		t.Fatalf("%d records, want 1: %+v", len(packets), packets)
 	}
 	return true
 }
@@ -158,6 +173,7 @@ func TestPrograms(t *testing.T) {
 		{"all blocks", func(c *conntapConfig) { c.Identity = 1 }},
 		{"bare IP", func(c *conntapConfig) { c.Link = linkIP }},
 		{"no layers", func(c *conntapConfig) { c.Layers = 0 }},
+		{"no tunnels", func(c *conntapConfig) { c.Tunnels = 0 }},
 	}
 	for _, program := range []struct {
 		name string
@@ -211,14 +227,16 @@ func TestBareIP(t *testing.T) {
 	if err := k.run(t, frame, 0); err != nil {
 		t.Fatal(err)
 	}
-	var got, want bpf.Packet
+	var got bpf.Packet
 	if !k.packet(t, &got) {
 		t.Fatalf("no record: %+v", k.count(t))
 	}
+	var parsed [bpf.PacketsMax]bpf.Packet
 	parser := bpf.Parser{Link: bpf.LinkRawIP}
-	if reason := parser.Parse(frame, len(frame), &want); reason != bpf.ReasonNone {
+	if _, reason := parser.Parse(frame, len(frame), parsed[:]); reason != bpf.ReasonNone {
 		t.Fatal(reason)
 	}
+	want := parsed[0]
 	want.Time, want.Ordinal, want.Hook = got.Time, got.Ordinal, bpf.HookTCEgress
 	want.Blocks, want.IPID = 0, 0
 	if !reflect.DeepEqual(got, want) {

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"conntap/bpf"
+	"conntap/tracker/service"
 )
 
 // The two sides of a connection index its two-element arrays.
@@ -42,8 +43,10 @@ type connection struct {
 
 	endpoint [2]endpoint
 
-	history       [15]byte // its first letters; more are in cold
+	history       [11]byte // its first letters; more are in cold
 	historyLength uint8
+
+	service service.Ref // the application protocols
 
 	cold  uint32 // index into Tracker.cold, 0 if there was no need yet
 	extra uint32 // index into Tracker.extra, 0 if not asked for
@@ -61,7 +64,7 @@ const (
 	bitLive          connectionBits = 1 << iota // the index is in use
 	bitAnswered                                 // the eviction queue knows that both sides have sent
 	bitUnknownPacket                            // history has its X
-	bitTunnelled                                // the connection, or its tunnel, is noted in Tracker.tunnels
+	bitTunnelled                                // cold.tunnel is set
 	bitSecondCheck                              // cold.checkAt is armed
 
 	// What follows depends on the protocol.
@@ -129,6 +132,7 @@ type cold struct {
 	gaps         [2]uint32
 	blocks       [2]uint32 // heads of the lists of blocks beyond a hole
 	buffered     [2]uint64 // bytes in these blocks
+	tunnel       uint32    // index into Tracker.tunnels, 0 outside tunnels
 	history      uint32    // first and last of the chunks that hold further letters
 	historyTail  uint32
 }
@@ -176,6 +180,7 @@ func (t *Tracker) flip(c *connection) {
 		e.mac[orig], e.mac[resp] = e.mac[resp], e.mac[orig]
 		e.rtt[orig], e.rtt[resp] = e.rtt[resp], e.rtt[orig]
 	}
+	t.services.Flip(&c.service)
 	t.addLetter(c, '^')
 }
 

@@ -15,12 +15,18 @@ func (t *Tracker) fillRow(c *connection) {
 		ClockOffset: t.offsets[c.offset],
 		Protocol:    c.protocol,
 		History:     history,
+		Service:     t.services.Service(c.service),
 	}
 	r.State = c.connState(history)
 	t.fillEndpoint(&r.Orig, c, orig)
 	t.fillEndpoint(&r.Resp, c, resp)
 	if c.cold != 0 {
-		r.MissedBytes = t.cold.at(c.cold).missed
+		d := t.cold.at(c.cold)
+		r.MissedBytes = d.missed
+		if d.tunnel != 0 {
+			s := t.tunnels.at(d.tunnel)
+			r.TunnelParents = s.parents[:s.count]
+		}
 	}
 	if c.extra != 0 {
 		x := t.extra.at(c.extra)

@@ -408,7 +408,7 @@ func endpointText(e *Endpoint) string {
 func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	t.Helper()
 	s := tr.Stats()
-	if sum := s.Fragments + s.Inner + s.Malformed + s.BadChecksums + s.Truncated + s.Counted; s.Packets != sum {
+	if sum := s.Fragments + s.Inner + s.Carriers + s.Malformed + s.BadChecksums + s.Truncated + s.Counted; s.Packets != sum {
 		t.Errorf("packets: want %d, got the sum %d: %+v", s.Packets, sum, s)
 	}
 	if logged != s.Counted {
@@ -429,6 +429,7 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	checkFree(t, "extra", &tr.extra)
 	checkFree(t, "blocks", &tr.blocks)
 	checkFree(t, "letters", &tr.letters)
+	checkFree(t, "tunnels", &tr.tunnels)
 	if tr.table.used != 0 {
 		t.Errorf("table: want it empty, got %d entries", tr.table.used)
 	}

@@ -27,18 +27,22 @@ func (c Cause) String() string {
 }
 
 // Stats is the tracker's account. Every packet taken is in exactly one sum:
-// Packets = Fragments + Inner + Malformed + BadChecksums + Truncated + Counted,
-// and Counted is the sum of the packets of all connections, logged and open.
+// Packets = Fragments + Inner + Carriers + Malformed + BadChecksums + Truncated +
+// Counted, and Counted is the sum of the packets of all connections, logged and
+// open.
 type Stats struct {
-	Packets      uint64 // packets taken
-	Fragments    uint64 // skipped: fragments, which are not reassembled
-	Inner        uint64 // skipped: packets inside tunnels
+	Packets      uint64 // packets taken, datagrams put together among them
+	Fragments    uint64 // fragments, which count as parts of their datagrams
+	Datagrams    uint64 // datagrams put together from fragments
+	Unreadable   uint64 // datagrams that no packet could be made of
+	Inner        uint64 // skipped: what only looked like a packet inside a tunnel
+	Carriers     uint64 // packets of IP tunnels, which have no connection
 	Incomplete   uint64 // datagrams given up before all their fragments came
 	Malformed    uint64 // TCP headers that contradict themselves; they open connections
 	BadChecksums uint64 // TCP, UDP and ICMP; they open connections
 	Truncated    uint64 // ICMP packets that were not captured whole: their bytes count
 	Counted      uint64 // packets booked to a connection
-	IPBytes      uint64 // IP lengths of all packets taken
+	IPBytes      uint64 // IP lengths of the outermost packets taken
 	MissedBytes  uint64 // bytes in content gaps
 
 	Opened uint64             // connections opened

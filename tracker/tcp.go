@@ -44,7 +44,6 @@ func (t *Tracker) tcp(c *connection, side int, p *bpf.Packet) {
 		t.measureHandshake(c, side, p)
 	}
 	side, closing := t.transition(c, side, p, payload)
-	e = &c.endpoint[side]
 	if p.Flags.Has(bpf.ACK) {
 		t.acked(c, 1-side, acked)
 	}
@@ -54,7 +53,11 @@ func (t *Tracker) tcp(c *connection, side int, p *bpf.Packet) {
 		if p.Flags.Has(bpf.SYN) {
 			from++
 		}
+		delivered := c.endpoint[side].delivered
 		t.data(c, side, from, from+uint64(payload))
+		if !c.service.Decided() && len(p.Payload) > 0 {
+			t.applicationData(c, side, delivered, from, p)
+		}
 	}
 	t.checkEndOfData(c, side)
 	if closing {

@@ -224,6 +224,9 @@ func (t *Tracker) checkEndOfData(c *connection, side int) {
 		return
 	}
 	e.bits |= bitEndOfData
+	if c.service != 0 && !c.service.Decided() {
+		t.applicationEnd(c, side)
+	}
 	if c.bits&bitCloseDeferred != 0 {
 		c.bits &^= bitCloseDeferred
 		t.closeSide(c, side)

@@ -19,6 +19,7 @@ import (
 	"slices"
 
 	"conntap/bpf"
+	"conntap/tracker/service"
 )
 
 // Config configures a Tracker. The zero value is a tracker without a limit.
@@ -34,6 +35,9 @@ type Config struct {
 	LinkLayer bool
 	// RoundTrips measures the round trips of handshakes.
 	RoundTrips bool
+	// Parser reads datagrams that were put together from fragments, by the rules
+	// by which the packets were read.
+	Parser bpf.Parser
 }
 
 // Tracker is the table of open connections and the logic that serves it. It is
@@ -50,12 +54,19 @@ type Tracker struct {
 	extra       slab[extra]
 	blocks      slab[block]
 	letters     slab[historyChunk]
+	tunnels     slab[tunnelState]
+
+	services *service.Monitor
 
 	table   table
 	hashKey hashKey
 	uidKey  [4]uint64
 	wheel   wheel
 	idle    *idleQueue // nil without a limit
+
+	layers     [bpf.TunnelDepthMax + 1]layer // of the current frame, by depth
+	reassembly reassembly
+	joined     [bpf.PacketsMax]bpf.Packet // of the datagram that was just completed
 
 	ahead   [lookAhead]lookedUp
 	touched uint64 // keeps the compiler from leaving the reads ahead out
@@ -67,7 +78,7 @@ type Tracker struct {
 // New returns a tracker that hands every connection that ends to emit, which
 // must not call the tracker and must not keep its argument.
 func New(config Config, emit func(*Conn)) *Tracker {
-	t := &Tracker{config: config, emit: emit, offsets: []int64{0}}
+	t := &Tracker{config: config, emit: emit, offsets: []int64{0}, services: service.New()}
 	t.table.init()
 	t.wheel.connections = &t.connections
 	t.wheel.next = never
@@ -178,17 +189,29 @@ func (t *Tracker) Close() {
 
 func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
 	t.Advance(p.Time)
-	if p.Kind != bpf.KindPacket {
-		if p.Kind == bpf.KindInner {
-			t.stats.Packets++
-			t.stats.Inner++
-		}
+	switch p.Kind {
+	case bpf.KindPacket:
+		t.stats.IPBytes += uint64(p.IPLength)
+		t.layers[0] = layer{}
+		t.packet(p, at, &t.layers[0])
+	case bpf.KindInner:
+		t.inner(p, at)
+	case bpf.KindViolation, bpf.KindEmpty:
+		t.noteTunnel(p)
+	}
+}
+
+// packet takes an IP packet of the current frame. Its layer says what it is
+// inside of, and learns whether what is inside of it counts.
+func (t *Tracker) packet(p *bpf.Packet, at *lookedUp, l *layer) {
+	t.stats.Packets++
+	if p.State&bpf.StateFragment != 0 {
+		t.fragment(p, l)
 		return
 	}
-	t.stats.Packets++
-	t.stats.IPBytes += uint64(p.IPLength)
-	if p.State&bpf.StateFragment != 0 {
-		t.stats.Fragments++
+	if isIPTunnel(p.Protocol) {
+		t.stats.Carriers++
+		l.carries, l.addr = true, [2]bpf.Addr{p.Src, p.Dst}
 		return
 	}
 	i, c, side := t.find(at.hash, &at.key)
@@ -198,12 +221,19 @@ func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
 	}
 	if i == 0 {
 		i, c, side = t.open(at.hash, &at.key, p)
+		if l.depth > 0 {
+			t.enter(c, &l.enclosure)
+		}
+	} else if l.depth > 0 || c.bits&bitTunnelled != 0 {
+		t.checkEnclosure(c, &l.enclosure)
 	}
 	switch c.protocol {
 	case bpf.ProtocolTCP:
 		t.tcp(c, side, p)
 	case bpf.ProtocolUDP:
-		t.udp(c, side, p)
+		if t.udp(c, side, p) {
+			l.carries, l.connection, l.side = true, i, side
+		}
 	case bpf.ProtocolICMP, bpf.ProtocolICMPv6:
 		t.icmp(c, side, p)
 	default:
@@ -239,6 +269,7 @@ func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection,
 		t.flip(c)
 		side = resp
 	}
+	t.openApplication(c)
 	if k.protocol == bpf.ProtocolUDP {
 		if isDNS(c.port[resp]) {
 			c.bits |= bitDNS
@@ -322,11 +353,15 @@ func (t *Tracker) remove(i uint32, c *connection, cause Cause) {
 		t.freeBlocks(d, orig)
 		t.freeBlocks(d, resp)
 		t.freeHistory(d)
+		if d.tunnel != 0 {
+			t.tunnels.put(d.tunnel)
+		}
 		t.cold.put(c.cold)
 	}
 	if c.extra != 0 {
 		t.extra.put(c.extra)
 	}
+	t.closeApplication(c, cause)
 	c.bits = 0
 	t.connections.put(i)
 	t.emit(&t.row)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 
 	"conntap/bpf"
+	"conntap/tracker/service"
 )
 
 const (
@@ -35,11 +36,12 @@ func (e *endpoint) addBytes(n int64) {
 
 // udp books one UDP packet (Zeek src/packet_analysis/protocol/udp/UDP.cc,
 // DeliverPacket). A flip by its payload comes after the letter and the bytes, and
-// before the packet count, all of which keep the side that it came from.
-func (t *Tracker) udp(c *connection, side int, p *bpf.Packet) {
+// before the packet count, all of which keep the side that it came from. It tells
+// whether the payload may be looked into.
+func (t *Tracker) udp(c *connection, side int, p *bpf.Packet) bool {
 	if p.Checksum() == bpf.ChecksumBad {
 		t.badChecksum(c, side)
-		return
+		return false
 	}
 	c.last = p.Time
 	t.addOnce(c, side, letterData, 'D')
@@ -48,8 +50,11 @@ func (t *Tracker) udp(c *connection, side int, p *bpf.Packet) {
 		t.dns(c, side, p)
 	} else if c.bits&bitNTP != 0 {
 		t.ntp(c, side, p)
+	} else if !c.service.Decided() && len(p.Payload) > 0 {
+		t.applicationDatagram(c, side, p)
 	}
 	t.count(c, side, p)
+	return true
 }
 
 // dns applies what the DNS analyzer does to the connection itself (Zeek
@@ -73,6 +78,9 @@ func (t *Tracker) dns(c *connection, side int, p *bpf.Packet) {
 	if questions > dnsMaxQuestions && max(c.endpoint[orig].bytes(), 0)+max(c.endpoint[resp].bytes(), 0) <= violationLimit {
 		c.bits &^= bitDNS
 		c.checkAt = never
+		t.services.Remove(&c.service, service.DNS)
+	} else if service.IsDNS(p.Payload, messageLength(p)) {
+		t.services.Add(&c.service, service.DNS)
 	}
 }
 
@@ -92,6 +100,9 @@ func isIPv4(a *bpf.Addr) bool {
 // ntp flips a connection whose server spoke first, once per direction (Zeek
 // src/analyzer/protocol/ntp/ntp-analyzer.pac).
 func (t *Tracker) ntp(c *connection, side int, p *bpf.Packet) {
+	if service.IsNTP(p.Payload, messageLength(p)) {
+		t.services.Add(&c.service, service.NTP)
+	}
 	if len(p.Payload) == 0 || int(p.Window)-udpHeaderLength < ntpMinLength {
 		return
 	}

@@ -15,7 +15,8 @@ var rooms = map[string][]string{
 		"conntap/bpf", "github.com/cilium/ebpf", "github.com/klauspost/compress", "github.com/vishvananda/netlink",
 		"golang.org/x/sys",
 	},
-	"conntap/tracker":         {"conntap/bpf"},
+	"conntap/tracker":         {"conntap/bpf", "conntap/tracker/service"},
+	"conntap/tracker/service": {},
 	"conntap/tracker/connlog": {"conntap/bpf", "conntap/tracker"},
 }
 

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"conntap/bpf"
 	"conntap/cmd/conntap/internal/hints"
 	"conntap/collector"
 	"conntap/tracker"
@@ -165,15 +164,6 @@ func sourceError(err error) error {
 		return nil
 	}
 	return err
-}
-
-// frames is the account of frames: fragments, which the source recorded, gave no
-// connection and are among the skipped.
-func (p *pipeline) frames() collector.Stats {
-	frames, fragments := p.source.Stats(), p.tracker.Stats().Fragments
-	frames.Recorded -= fragments
-	frames.Skipped[bpf.ReasonFragment] += fragments
-	return frames
 }
 
 // logged is the number of connections in the log.

@@ -23,6 +23,7 @@ type readFlags struct {
 	logFlags
 	files           []string
 	ignoreChecksums bool
+	assumePayload   bool
 }
 
 func newReadCommand() *cobra.Command {
@@ -53,6 +54,7 @@ logs what was read so far and exits 0.`,
 	fs := c.Flags()
 	fs.SortFlags = false
 	f.register(fs, 0)
+	fs.BoolVar(&f.assumePayload, "assume-payload", false, "take packets that a snap length cut as captured whole")
 	fs.BoolVarP(&f.ignoreChecksums, "ignore-checksums", "C", false, "take packets with a wrong checksum as sound")
 	fs.StringArrayVarP(&f.files, "read", "r", nil, "capture `file`, the same as an argument")
 	_ = fs.MarkHidden("read")
@@ -94,13 +96,17 @@ func read(f *readFlags) error {
 	if err != nil {
 		return err
 	}
-	source, err := collector.OpenFiles(f.files, collector.FileOptions{
-		Parser: bpf.Parser{VerifyChecksums: !f.ignoreChecksums, IgnoreChecksums: f.ignoreChecksums},
-	})
+	parser := bpf.Parser{
+		Tunnels: true, AssumePayload: f.assumePayload,
+		VerifyChecksums: !f.ignoreChecksums, IgnoreChecksums: f.ignoreChecksums,
+	}
+	source, err := collector.OpenFiles(f.files, collector.FileOptions{Parser: parser})
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
-	p := newPipeline(source, f.tracking(), log, out)
+	config := f.tracking()
+	config.Parser = parser
+	p := newPipeline(source, config, log, out)
 	p.quiet = f.quiet
 	p.lineText = func(p *pipeline) string { return progress(p, source) }
 	err = p.run()
@@ -112,7 +118,7 @@ func read(f *readFlags) error {
 		summary = source.Summary()
 	}
 	account := &screen.Account{
-		Title: f.title(p, summary), Size: summary.Size, Frames: p.frames(),
+		Title: f.title(p, summary), Size: summary.Size, Frames: p.source.Stats(),
 		First: summary.First, Last: summary.Last,
 		Connections: p.tracker.Stats(), Gapped: p.gapped, Elapsed: time.Since(p.started),
 	}

@@ -128,7 +128,7 @@ func run(f *runFlags) error {
 		title += "; " + screen.Plural(p.open, "open connection") + " written"
 	}
 	account := &screen.Account{
-		Title: title, Frames: p.frames(), Connections: p.tracker.Stats(), Gapped: p.gapped, Live: true,
+		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.gapped, Live: true,
 	}
 	_, _ = account.WriteTo(os.Stderr)
 	p.say(fewConns)

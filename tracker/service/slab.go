@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+const (
+	slabShift = 7
+	slabChunk = 1 << slabShift
+)
+
+// slab hands out values by index. Values hold no pointers, so the garbage
+// collector never looks inside, and they never move. Index 0 stands for none.
+type slab[T any] struct {
+	chunks []*[slabChunk]T
+	free   []uint32
+	next   uint32 // the lowest index never handed out
+}
+
+func (s *slab[T]) at(i uint32) *T {
+	return &s.chunks[i>>slabShift][i&(slabChunk-1)]
+}
+
+// get returns a zeroed value and its index.
+func (s *slab[T]) get() (uint32, *T) {
+	if n := len(s.free); n > 0 {
+		i := s.free[n-1]
+		s.free = s.free[:n-1]
+		v := s.at(i)
+		var zero T
+		*v = zero
+		return i, v
+	}
+	s.next = max(s.next, 1)
+	i := s.next
+	s.next++
+	if int(i>>slabShift) == len(s.chunks) {
+		s.chunks = append(s.chunks, new([slabChunk]T))
+	}
+	return i, s.at(i)
+}
+
+func (s *slab[T]) put(i uint32) { s.free = append(s.free, i) }
+
+// used is how many values are handed out.
+func (s *slab[T]) used() int { return int(max(s.next, 1)) - 1 - len(s.free) }
+
+// chunkSize is how many bytes of a stream a chunk holds: a full segment.
+const chunkSize = 1520
+
+// chunk is a piece of a stream: the beginning of a unit that has not come in
+// full, or what came too early.
+type chunk struct {
+	start  uint64 // position of the first byte
+	length uint16
+	data   [chunkSize]byte
+}
+
+func (c *chunk) bytes() []byte { return c.data[:c.length] }
+
+func (c *chunk) end() uint64 { return c.start + uint64(c.length) }
+
+// fill appends what fits and returns how much that is.
+func (c *chunk) fill(b []byte) int {
+	n := copy(c.data[c.length:], b)
+	c.length += uint16(n)
+	return n
+}
+
+// drop takes n bytes away from the front.
+func (c *chunk) drop(n int) {
+	c.length = uint16(copy(c.data[:], c.data[n:c.length]))
+	c.start += uint64(n)
+}
