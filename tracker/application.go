@@ -42,6 +42,9 @@ func (c *connection) applicationSegment(side int, time int64) service.Segment {
 // applicationData shows a side's TCP payload at a position to the analyzers, after
 // its reassembly: before, its stream was complete or given up up to delivered.
 func (t *Tracker) applicationData(c *connection, side int, delivered, position uint64, p *bpf.Packet) {
+	if t.services.Skip(c.service, side, position, p.PayloadLength()) {
+		return
+	}
 	s := c.applicationSegment(side, p.Time)
 	s.Delivered[side] = delivered
 	s.Position, s.Payload, s.Length = position, p.Payload, p.PayloadLength()

@@ -22,40 +22,39 @@ const never = math.MaxInt64
 // pointers and takes four cache lines; what few connections need is in cold and
 // extra. A flip of roles swaps the elements of its arrays.
 type connection struct {
-	addr   [2]bpf.Addr
-	port   [2]uint16 // ICMP: type, and counterpart type or code
-	offset uint32    // index into Tracker.offsets: the wall clock at the first packet
+	// What finding the connection takes, and what the wheel reads: one line.
+	addr     [2]bpf.Addr
+	due      int64     // when the wheel hands the connection out: not after any deadline
+	ordinal  uint64    // of the first packet
+	port     [2]uint16 // ICMP: type, and counterpart type or code
+	protocol uint8
+	timeout  timeoutClass
+	bits     connectionBits
+	letters  [2]letterBits // once-only letters written, by role: a flip does not swap them
+	service  service.Ref   // the application protocols
 
-	start, last int64  // ns of the steady clock
-	ordinal     uint64 // of the first packet
+	start, last int64 // ns of the steady clock
 
-	packets [2]uint64
-	ipBytes [2]uint64
-
-	// Deadlines in ns of the steady clock, never if not armed.
+	// Deadlines in ns of the steady clock, never if not armed. Whoever brings one
+	// forward sets Tracker.armed.
 	inactivityAt int64 // inactivity timer, as armed: the last time may have moved since
 	closeAt      int64 // TCP: attempt timer, or removal after the close (bitClosing)
 	checkAt      int64 // TCP: expire check; UDP to a DNS port: session check
-	due          int64 // when the wheel hands the connection out: not after any deadline
-
-	next, prev         uint32 // the wheel's list
-	idleNext, idlePrev uint32 // the eviction queue's list
-
-	endpoint [2]endpoint
 
 	history       [11]byte // its first letters; more are in cold
 	historyLength uint8
 
-	service service.Ref // the application protocols
+	cold   uint32 // index into Tracker.cold, 0 if there was no need yet
+	extra  uint32 // index into Tracker.extra, 0 if not asked for
+	offset uint32 // index into Tracker.offsets: the wall clock at the first packet
 
-	cold  uint32 // index into Tracker.cold, 0 if there was no need yet
-	extra uint32 // index into Tracker.extra, 0 if not asked for
+	endpoint [2]endpoint
 
-	protocol uint8
-	timeout  timeoutClass
-	slot     uint16 // the wheel's list that holds it
-	bits     connectionBits
-	letters  [2]letterBits // once-only letters written, by role: a flip does not swap them
+	packets [2]uint64
+	ipBytes [2]uint64
+
+	idleNext, idlePrev uint32    // the eviction queue's list
+	_                  [2]uint32 // connections begin at a cache line's start
 }
 
 type connectionBits uint16

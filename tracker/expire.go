@@ -38,6 +38,7 @@ func (t *Tracker) after(time, d int64) int64 { return max(time+d, t.now) }
 func (t *Tracker) setTimeout(c *connection, class timeoutClass) {
 	c.timeout = class
 	c.inactivityAt = t.after(c.last, timeouts[class])
+	t.armed = true
 }
 
 // armTimers arms the timers of a new connection.
@@ -56,6 +57,7 @@ func (t *Tracker) armTimers(c *connection) {
 func (t *Tracker) armSecondCheck(c *connection, at int64) {
 	t.coldOf(c).checkAt = at
 	c.bits |= bitSecondCheck
+	t.armed = true
 }
 
 // scheduleRemoval lets a closed connection go after the close delay. Of its
@@ -65,6 +67,7 @@ func (t *Tracker) scheduleRemoval(c *connection) {
 	c.bits &^= bitSecondCheck
 	c.bits |= bitClosing
 	c.closeAt = t.after(c.last, closeDelay)
+	t.armed = true
 }
 
 // firstDeadline is when the first of the connection's timers fires.
@@ -80,7 +83,6 @@ func (t *Tracker) firstDeadline(c *connection) int64 {
 // the wheel knows of needs nothing: it is looked at when the wheel's comes.
 func (t *Tracker) rearm(i uint32, c *connection) {
 	if at := t.firstDeadline(c); at < c.due {
-		t.wheel.cancel(c)
 		t.wheel.schedule(i, c, at)
 	}
 }

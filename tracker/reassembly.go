@@ -23,6 +23,7 @@ const (
 type fragmentKey struct {
 	src, dst bpf.Addr
 	id       uint32
+	vlan     uint32 // 0 unless VLAN ids tell connections apart
 }
 
 // datagram is one that waits for its fragments.
@@ -43,6 +44,7 @@ type span struct{ from, to int }
 // reassembly puts fragments together (Zeek src/Frag.cc). Fragments are rare: what
 // the path of other packets must not do, this one may.
 type reassembly struct {
+	keyVLAN   bool
 	datagrams map[fragmentKey]*datagram
 	order     []*datagram // by age; those that are done since have no place in datagrams
 	bytes     int
@@ -51,7 +53,10 @@ type reassembly struct {
 // add takes a fragment and returns its datagram when it is complete.
 func (r *reassembly) add(p *bpf.Packet, now int64, stats *Stats) *datagram {
 	r.expire(now, stats)
-	key := fragmentKey{p.Src, p.Dst, p.FragmentID}
+	key := fragmentKey{src: p.Src, dst: p.Dst, id: p.FragmentID}
+	if r.keyVLAN {
+		key.vlan = vlanOf(p)
+	}
 	d := r.datagrams[key]
 	if d == nil {
 		d = r.open(key, p, now, stats)
@@ -198,6 +203,9 @@ func (t *Tracker) fragment(p *bpf.Packet, l *layer) {
 		var at lookedUp
 		keyOf(&at.key, q)
 		at.hash = t.hashKey.hash(&at.key)
+		if t.config.KeyVLAN {
+			t.addVLAN(&at, q)
+		}
 		switch {
 		case i == 0:
 			t.packet(q, &at, l)

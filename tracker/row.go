@@ -60,8 +60,7 @@ func (t *Tracker) fillEndpoint(r *Endpoint, c *connection, side int) {
 // sides, so that flips do not matter.
 func (t *Tracker) uid(c *connection) UID {
 	h := hashKey{t.uidKey[0], t.uidKey[1], t.uidKey[2]}
-	k := key{addr: c.addr, port: c.port, protocol: c.protocol}
-	tuple := h.hash(&k)
+	tuple := t.hashOf(&h, c)
 	low := mix(tuple^t.uidKey[3], c.ordinal^t.uidKey[0])
 	high := mix(low^t.uidKey[1], uint64(c.start)^t.uidKey[2])
 	low ^= mix(high^t.uidKey[2], tuple^t.uidKey[1])

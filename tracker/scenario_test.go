@@ -433,13 +433,10 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	if tr.table.used != 0 {
 		t.Errorf("table: want it empty, got %d entries", tr.table.used)
 	}
-	for level := range tr.wheel.heads {
-		for slot, head := range tr.wheel.heads[level] {
-			if head != 0 || tr.wheel.occupied[level][slot/64]>>(slot%64)&1 != 0 {
-				t.Errorf("wheel: level %d, slot %d is not empty", level, slot)
-			}
-		}
+	if i := tr.wheel.pop(1 << 62); i != 0 {
+		t.Errorf("wheel: connection %d is still to come out", i)
 	}
+	checkFree(t, "wheel", &tr.wheel.chunks)
 }
 
 // checkFree checks that every index that a slab handed out was given back once.

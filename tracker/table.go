@@ -75,6 +75,15 @@ func (tb *table) remove(hash uint64, i uint32) {
 	}
 }
 
+// candidate is the first connection whose hash begins alike; 0 if there is none.
+func (tb *table) candidate(hash uint64) uint32 {
+	s := hash >> 32 & tb.mask
+	for uint32(tb.entries[s]) != 0 && (tb.entries[s]^hash)>>32 != 0 {
+		s = (s + 1) & tb.mask
+	}
+	return uint32(tb.entries[s])
+}
+
 // find returns the connection with this key and the side that sent the packet;
 // 0 if there is none.
 func (t *Tracker) find(hash uint64, k *key) (i uint32, c *connection, side int) {
@@ -88,7 +97,7 @@ func (t *Tracker) find(hash uint64, k *key) (i uint32, c *connection, side int) 
 			continue
 		}
 		c := t.connections.at(uint32(e))
-		if side := c.side(k); side >= 0 {
+		if side := c.side(k); side >= 0 && (!t.config.KeyVLAN || t.vlanOf(c) == k.vlan) {
 			return uint32(e), c, side
 		}
 	}

@@ -105,13 +105,13 @@ func TestKeySides(t *testing.T) {
 		k    key
 		want int
 	}{
-		{"same", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, false}, orig},
-		{"reply", key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, false}, resp},
-		{"ports exchanged alone", key{[2]bpf.Addr{a, b}, [2]uint16{2, 1}, 6, false}, -1},
-		{"addresses exchanged alone", key{[2]bpf.Addr{b, a}, [2]uint16{1, 2}, 6, false}, -1},
-		{"protocol", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 17, false}, -1},
-		{"one way, same", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, true}, orig},
-		{"one way, reply", key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, true}, -1},
+		{"same", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, false, 0}, orig},
+		{"reply", key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, false, 0}, resp},
+		{"ports exchanged alone", key{[2]bpf.Addr{a, b}, [2]uint16{2, 1}, 6, false, 0}, -1},
+		{"addresses exchanged alone", key{[2]bpf.Addr{b, a}, [2]uint16{1, 2}, 6, false, 0}, -1},
+		{"protocol", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 17, false, 0}, -1},
+		{"one way, same", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, true, 0}, orig},
+		{"one way, reply", key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, true, 0}, -1},
 	}
 	for _, tt := range tests {
 		c := connection{addr: [2]bpf.Addr{a, b}, port: [2]uint16{1, 2}, protocol: 6}

@@ -104,6 +104,7 @@ func (t *Tracker) opening(c *connection, p *bpf.Packet) {
 	}
 	c.bits &^= bitClosing
 	c.closeAt = t.after(p.Time, attemptDelay)
+	t.armed = true
 }
 
 // answering is the responder's SYN or SYN-ACK. A SYN after the other side's

@@ -35,6 +35,13 @@ type Config struct {
 	LinkLayer bool
 	// RoundTrips measures the round trips of handshakes.
 	RoundTrips bool
+	// KeyVLAN makes both VLAN ids part of what identifies a connection, as Zeek's
+	// policy/frameworks/conn_key/vlan_fivetuple does, and of a fragment's datagram.
+	// It implies the memory of LinkLayer.
+	KeyVLAN bool
+	// TunnelFlows makes a connection of the packets of an IP or GRE tunnel, as of
+	// those of any protocol without ports: for sources that do not look inside.
+	TunnelFlows bool
 	// Parser reads datagrams that were put together from fragments, by the rules
 	// by which the packets were read.
 	Parser bpf.Parser
@@ -62,6 +69,7 @@ type Tracker struct {
 	hashKey hashKey
 	uidKey  [4]uint64
 	wheel   wheel
+	armed   bool       // the current packet has brought a deadline of its connection forward
 	idle    *idleQueue // nil without a limit
 
 	layers     [bpf.TunnelDepthMax + 1]layer // of the current frame, by depth
@@ -82,6 +90,7 @@ func New(config Config, emit func(*Conn)) *Tracker {
 	t.table.init()
 	t.wheel.connections = &t.connections
 	t.wheel.next = never
+	t.reassembly.keyVLAN = config.KeyVLAN
 	if config.MaxConnections > 0 {
 		t.idle = newIdleQueue(&t.connections)
 	}
@@ -138,13 +147,16 @@ func (t *Tracker) lookUpAhead(packets []bpf.Packet) {
 		a := &t.ahead[i]
 		keyOf(&a.key, &packets[i])
 		a.hash = t.hashKey.hash(&a.key)
-		candidates[i] = uint32(t.table.entries[a.hash>>32&t.table.mask])
+		if t.config.KeyVLAN {
+			t.addVLAN(a, &packets[i])
+		}
+		candidates[i] = t.table.candidate(a.hash)
 	}
 	var touched uint64
 	for _, i := range candidates[:len(packets)] {
 		if i != 0 {
 			c := t.connections.at(i)
-			touched += c.ordinal + c.packets[orig] + uint64(c.endpoint[orig].start) + uint64(c.bits)
+			touched += uint64(c.bits) + uint64(c.last) + uint64(c.endpoint[orig].start) + c.packets[orig]
 		}
 	}
 	t.touched = touched
@@ -209,7 +221,7 @@ func (t *Tracker) packet(p *bpf.Packet, at *lookedUp, l *layer) {
 		t.fragment(p, l)
 		return
 	}
-	if isIPTunnel(p.Protocol) {
+	if isIPTunnel(p.Protocol) && !t.config.TunnelFlows {
 		t.stats.Carriers++
 		l.carries, l.addr = true, [2]bpf.Addr{p.Src, p.Dst}
 		return
@@ -243,7 +255,10 @@ func (t *Tracker) packet(p *bpf.Packet, at *lookedUp, l *layer) {
 		c.bits |= bitAnswered
 		t.idle.answered(i, c, t.now)
 	}
-	t.rearm(i, c)
+	if t.armed {
+		t.armed = false
+		t.rearm(i, c)
+	}
 }
 
 // open adds the connection that a packet opens, and returns the packet's side.
@@ -261,7 +276,7 @@ func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection,
 	c.bits = bitLive
 	c.endpoint[orig].openStream(k.protocol)
 	c.endpoint[resp].openStream(k.protocol)
-	if t.config.LinkLayer || t.config.RoundTrips {
+	if t.config.LinkLayer || t.config.RoundTrips || t.config.KeyVLAN {
 		t.addExtra(c, p)
 	}
 	side := orig
@@ -337,8 +352,7 @@ func (t *Tracker) evict() {
 
 // remove hands a connection out and frees what it held.
 func (t *Tracker) remove(i uint32, c *connection, cause Cause) {
-	k := key{addr: c.addr, port: c.port, protocol: c.protocol}
-	hash := t.hashKey.hash(&k)
+	hash := t.hashOf(&t.hashKey, c)
 	t.fillRow(c)
 	t.stats.Closed[cause]++
 	t.stats.Logged[t.row.State]++

@@ -13,29 +13,38 @@ const (
 	wheelLevels = 6  // 268 ms, 69 s, 4.9 h, 52 days, 37 years a turn, and all the rest of an int64
 	wheelBits   = 8
 	wheelSlots  = 1 << wheelBits
-
-	// slotNone and slotReady stand for a connection in no list, and in ready.
-	slotNone  = 0xffff
-	slotReady = 0xfffe
 )
 
-// wheel is a hierarchical timer wheel whose lists run through the connections
-// themselves. It hands a connection out when its due time has come; which of its
-// timers that was is the connection's business. Due times are exact to the ns,
-// and connections come out in their order, ties by ordinal.
+// wheel is a hierarchical timer wheel. It hands a connection out when its due time
+// has come; which of its timers that was is the connection's business. Due times
+// are exact to the ns, and connections come out in their order, ties by ordinal.
 //
-// A list holds the due times that share all higher digits with now and differ in
-// the digit of its level; so lists of a lower level always come first.
+// A slot holds the due times that share all higher digits with now and differ in
+// the digit of its level; so slots of a lower level always come first. It is a list
+// of chunks of entries, and not of connections, so that turning it reads memory in
+// a row. An entry holds only when the connection's due time is still the one that
+// made it; so nothing is ever taken out.
 type wheel struct {
 	connections *slab[connection]
+	chunks      slab[wheelChunk]
 	tick        int64 // where the wheel stands
 	next        int64 // no due time is before it, ns
 	heads       [wheelLevels][wheelSlots]uint32
 	occupied    [wheelLevels][wheelSlots / 64]uint64
-	// ready holds the connections of the current tick, the next one last. An
-	// entry whose connection has moved or gone since is stale.
+	// ready holds the connections of the current tick, the next one last.
 	ready []readyEntry
 }
+
+// wheelChunk is a part of a slot.
+type wheelChunk struct {
+	next    uint32
+	length  uint32
+	entries [31]wheelEntry
+}
+
+// wheelEntry is a connection and the lower half of its due tick. The upper half is
+// that of the wheel, but at the highest levels, 52 days away.
+type wheelEntry struct{ index, tick uint32 }
 
 type readyEntry struct {
 	due     int64
@@ -51,57 +60,38 @@ func (e readyEntry) after(f readyEntry) int {
 	return cmp.Compare(f.ordinal, e.ordinal)
 }
 
-// schedule makes the connection come out at due. It must be in no list.
+// schedule makes the connection come out at due, and not at any time that it was
+// to come out at before.
 func (w *wheel) schedule(i uint32, c *connection, due int64) {
 	c.due = due
 	w.next = min(w.next, due)
 	tick := due >> wheelShift
 	if tick <= w.tick {
-		c.slot = slotReady
 		e := readyEntry{due, c.ordinal, i}
 		at, _ := slices.BinarySearchFunc(w.ready, e, readyEntry.after)
 		w.ready = slices.Insert(w.ready, at, e)
 		return
 	}
-	w.push(i, c, tick)
+	w.push(i, tick)
 }
 
-func (w *wheel) push(i uint32, c *connection, tick int64) {
+func (w *wheel) push(i uint32, tick int64) {
 	level := (bits.Len64(uint64(tick^w.tick)) - 1) / wheelBits
 	slot := int(tick >> (level * wheelBits) & (wheelSlots - 1))
-	head := w.heads[level][slot]
-	c.slot = uint16(level<<wheelBits | slot)
-	c.prev, c.next = 0, head
-	if head != 0 {
-		w.connections.at(head).prev = i
+	head := &w.heads[level][slot]
+	if *head == 0 || w.chunks.at(*head).length == uint32(len(wheelChunk{}.entries)) {
+		n, chunk := w.chunks.get()
+		chunk.next = *head
+		*head = n
+		w.occupied[level][slot/64] |= 1 << (slot % 64)
 	}
-	w.heads[level][slot] = i
-	w.occupied[level][slot/64] |= 1 << (slot % 64)
+	chunk := w.chunks.at(*head)
+	chunk.entries[chunk.length] = wheelEntry{i, uint32(tick)}
+	chunk.length++
 }
 
-// cancel takes the connection out of its list.
-func (w *wheel) cancel(c *connection) {
-	switch c.slot {
-	case slotNone:
-		return
-	case slotReady: // its entry is stale from now on
-		c.slot = slotNone
-		return
-	}
-	level, slot := int(c.slot>>wheelBits), int(c.slot&(wheelSlots-1))
-	if c.next != 0 {
-		w.connections.at(c.next).prev = c.prev
-	}
-	if c.prev != 0 {
-		w.connections.at(c.prev).next = c.next
-	} else {
-		w.heads[level][slot] = c.next
-		if c.next == 0 {
-			w.occupied[level][slot/64] &^= 1 << (slot % 64)
-		}
-	}
-	c.slot = slotNone
-}
+// cancel keeps the connection from coming out. It may be gone afterwards.
+func (w *wheel) cancel(c *connection) { c.due = never }
 
 // pop returns a connection that is due at now, and takes it out; 0 if there is
 // none.
@@ -109,13 +99,12 @@ func (w *wheel) pop(now int64) uint32 {
 	for {
 		for n := len(w.ready); n > 0; n = len(w.ready) {
 			e := w.ready[n-1]
-			c := w.connections.at(e.index)
-			if c.slot == slotReady && c.due == e.due && c.ordinal == e.ordinal {
+			if c := w.connections.at(e.index); c.due == e.due && c.ordinal == e.ordinal {
 				if e.due > now {
 					w.next = e.due
 					return 0
 				}
-				c.slot = slotNone
+				c.due = never
 				w.ready = w.ready[:n-1]
 				return e.index
 			}
@@ -136,7 +125,7 @@ func (w *wheel) pop(now int64) uint32 {
 	}
 }
 
-// first is the list that comes next and the tick at which it does; level -1 if
+// first is the slot that comes next and the tick at which it does; level -1 if
 // all are empty.
 func (w *wheel) first() (level, slot int, tick int64) {
 	for level := range wheelLevels {
@@ -163,23 +152,35 @@ func (w *wheel) firstOccupied(level, from int) int {
 	}
 }
 
-// turn moves the wheel to the tick of a list and hands its connections down: to
-// the lists of lower levels, or to ready.
+// turn moves the wheel to the tick of a slot and hands its entries down: to the
+// slots of lower levels, or to ready.
 func (w *wheel) turn(level, slot int, tick int64) {
 	w.tick = max(w.tick, tick)
 	i := w.heads[level][slot]
 	w.heads[level][slot] = 0
 	w.occupied[level][slot/64] &^= 1 << (slot % 64)
 	for i != 0 {
-		c := w.connections.at(i)
-		next := c.next
-		if t := c.due >> wheelShift; t > w.tick {
-			w.push(i, c, t)
-		} else {
-			c.slot = slotReady
-			w.ready = append(w.ready, readyEntry{c.due, c.ordinal, i})
+		chunk := w.chunks.at(i)
+		for _, e := range chunk.entries[:chunk.length] {
+			w.handDown(e, level)
 		}
+		next := chunk.next
+		w.chunks.put(i)
 		i = next
 	}
 	slices.SortFunc(w.ready, readyEntry.after)
+}
+
+func (w *wheel) handDown(e wheelEntry, level int) {
+	tick := w.tick>>32<<32 | int64(e.tick)
+	if level*wheelBits >= 32 {
+		if tick = w.connections.at(e.index).due >> wheelShift; uint32(tick) != e.tick {
+			return
+		}
+	}
+	if tick > w.tick {
+		w.push(e.index, tick)
+	} else if c := w.connections.at(e.index); c.due>>wheelShift == tick {
+		w.ready = append(w.ready, readyEntry{c.due, c.ordinal, e.index})
+	}
 }

@@ -11,14 +11,17 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"conntap/bpf"
 	"conntap/tracker"
 	"conntap/tracker/connlog"
 )
 
-// logFlags say what the log looks like and where it goes; read and run share
-// them.
+// logFlags say what is a connection, what the log looks like and where it goes;
+// read and run share them.
 type logFlags struct {
 	format, times  choice
+	profile        choice
+	key, tunnels   choice
 	with           choices
 	fields         []string
 	dir, tag       string
@@ -40,6 +43,13 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections int) {
 		"output; an existing file is left alone")
 	fs.Var(&f.with, "with", "add columns: mac, vlan, community-id (as in Zeek), rtt (of the handshake),\n"+
 		"counters (what the letters T, G, W, C stand for); to lines of red and text:\nhistory, uid")
+	f.profile = choice{connlog.Zeek8.String(), []string{connlog.Zeek8.String(), connlog.Bro26.String()}}
+	fs.Var(&f.profile, "profile", "whose conn.log tsv and json are: zeek-8 or bro-2.6")
+	f.key = choice{"five-tuple", []string{"five-tuple", "vlan"}}
+	fs.Var(&f.key, "key", "what tells connections apart: five-tuple, or vlan: that and both VLAN ids, in\n"+
+		"the columns id.ctx.vlan and id.ctx.inner_vlan")
+	f.tunnels = choice{"on", []string{"on", "off"}}
+	fs.Var(&f.tunnels, "tunnels", "on: log the connections inside tunnels; off: the tunnels alone")
 	fs.StringSliceVar(&f.fields, "fields", nil, "only these columns of tsv or json, such as ts,id.orig_h,conn_state: `list`")
 	fs.Var(&f.times, "time", "how json writes times: epoch, millis or iso8601 (default epoch)")
 	fs.StringVar(&f.local, "local-nets", "", "your networks, beside the private ones, such as 198.51.100.0/24: `list`;\n"+
@@ -91,6 +101,10 @@ func (f *logFlags) config() (cfg connlog.Config, err error) {
 			return cfg, err
 		}
 	}
+	if cfg.Profile, err = connlog.ParseProfile(f.profile.value); err != nil {
+		return cfg, err
+	}
+	cfg.KeyVLAN = f.keyVLAN()
 	if cfg.With, err = connlog.ParseWith(f.with.String()); err != nil {
 		return cfg, err
 	}
@@ -133,5 +147,13 @@ func (f *logFlags) tracking() tracker.Config {
 		Seed:           f.seed,
 		LinkLayer:      chosen || f.with.has("mac") || f.with.has("vlan"),
 		RoundTrips:     chosen || f.with.has("rtt"),
+		KeyVLAN:        f.keyVLAN(),
+		TunnelFlows:    !f.intoTunnels(),
+		Parser:         bpf.Parser{Tunnels: f.intoTunnels()},
 	}
 }
+
+func (f *logFlags) keyVLAN() bool { return f.key.value == "vlan" }
+
+// intoTunnels tells whether to log what is inside tunnels.
+func (f *logFlags) intoTunnels() bool { return f.tunnels.value == "on" }

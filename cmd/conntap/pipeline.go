@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"conntap/cmd/conntap/internal/hints"
 	"conntap/collector"
 	"conntap/tracker"
 	"conntap/tracker/connlog"
@@ -28,13 +27,13 @@ const (
 )
 
 // pipeline takes packets from a source through the tracker to the log. One
-// goroutine reads the source, another does the rest: a batch is read while the
-// one before it is tracked, rows are flushed, signals heard and the line redrawn
-// while a read blocks.
+// goroutine reads the source, one writes the rows, and one between them tracks,
+// hears signals and redraws the line: a batch is read while the one before it is
+// tracked.
 type pipeline struct {
 	source  collector.Source
 	tracker *tracker.Tracker
-	log     *connlog.Writer
+	rows    *rowWriter
 	out     *output
 	// live asks to let time move on without packets, and to detach before the
 	// end. Close of a live source may be called while it reads.
@@ -43,10 +42,9 @@ type pipeline struct {
 	// lineText is what the status line says now.
 	lineText func(*pipeline) string
 
-	hints   hints.Observer
 	gapped  uint64 // connections that lack payload
 	started time.Time
-	err     error // the first one of the log, or of detaching
+	err     error // of detaching, or of the log
 	stopped bool  // by a signal
 	ending  bool  // by a signal, or because the log can't be written
 	blocked bool  // a read never returned; the source is not to be asked
@@ -56,19 +54,16 @@ type pipeline struct {
 
 // newPipeline connects the rooms. The tracker's connections go to the log.
 func newPipeline(source collector.Source, cfg tracker.Config, log *connlog.Writer, out *output) *pipeline {
-	p := &pipeline{source: source, log: log, out: out, started: time.Now()}
+	p := &pipeline{source: source, rows: newRowWriter(log), out: out, started: time.Now()}
 	p.tracker = tracker.New(cfg, p.emit)
 	return p
 }
 
 func (p *pipeline) emit(c *tracker.Conn) {
-	p.hints.Add(c)
 	if c.MissedBytes > 0 {
 		p.gapped++
 	}
-	if p.err == nil {
-		p.err = p.log.Write(c)
-	}
+	p.rows.add(c)
 }
 
 // run works until the source ends, a signal comes or the log can't be written,
@@ -83,7 +78,7 @@ func (p *pipeline) run() error {
 	err := p.loop(signals)
 	p.open = p.tracker.Stats().Open
 	p.tracker.Close()
-	p.keep(p.log.Close())
+	p.keep(p.rows.close())
 	p.keep(p.out.Close())
 	if !p.blocked {
 		err = errors.Join(err, p.source.Close())
@@ -126,9 +121,10 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 				empty <- b
 			}
 		case <-flush.C:
-			p.keep(p.log.Flush())
+			p.rows.flush()
+			p.keep(p.rows.failed())
 		case <-line.C:
-			p.out.line.Show(p.lineText(p))
+			p.show(p.lineText(p))
 			p.say(manyConns)
 		case <-signals:
 			signal.Stop(signals) // the next one kills
@@ -172,12 +168,21 @@ func (p *pipeline) logged() uint64 {
 	return stats.Opened - stats.Open
 }
 
+// show puts text into the status line.
+func (p *pipeline) show(text string) {
+	p.rows.mu.Lock()
+	defer p.rows.mu.Unlock()
+	p.out.line.Show(text)
+}
+
 // say prints the hints that rest on enough connections.
 func (p *pipeline) say(enough uint64) {
 	if p.quiet {
 		return
 	}
-	for _, hint := range p.hints.New(enough) {
+	p.rows.mu.Lock()
+	defer p.rows.mu.Unlock()
+	for _, hint := range p.rows.hints.New(enough) {
 		p.out.line.Erase()
 		fmt.Fprintln(os.Stderr, "hint:", hint)
 	}

@@ -97,7 +97,7 @@ func read(f *readFlags) error {
 		return err
 	}
 	parser := bpf.Parser{
-		Tunnels: true, AssumePayload: f.assumePayload,
+		Tunnels: f.intoTunnels(), AssumePayload: f.assumePayload,
 		VerifyChecksums: !f.ignoreChecksums, IgnoreChecksums: f.ignoreChecksums,
 	}
 	source, err := collector.OpenFiles(f.files, collector.FileOptions{Parser: parser})
@@ -120,10 +120,10 @@ func read(f *readFlags) error {
 	account := &screen.Account{
 		Title: f.title(p, summary), Size: summary.Size, Frames: p.source.Stats(),
 		First: summary.First, Last: summary.Last,
-		Connections: p.tracker.Stats(), Gapped: p.gapped, Elapsed: time.Since(p.started),
+		Connections: p.tracker.Stats(), Gapped: p.gapped, Omitted: p.rows.log.Omitted(), Elapsed: time.Since(p.started),
 	}
 	skipped := &account.Frames.Skipped
-	p.hints.SetFrames(hints.Frames{
+	p.rows.hints.SetFrames(hints.Frames{
 		Seen: account.Frames.Seen, Cut: summary.Cut,
 		BadHeaders: skipped[bpf.ReasonIPChecksum] + skipped[bpf.ReasonIPLength],
 	})

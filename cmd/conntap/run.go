@@ -110,6 +110,7 @@ func run(f *runFlags) error {
 		Direction:   collector.Direction(f.direction.value),
 		Promiscuous: collector.Promiscuous(f.promiscuous.value),
 		RingBytes:   int(f.ringSize),
+		NoTunnels:   !f.intoTunnels(),
 		Warn:        tell,
 	})
 	if err != nil {
@@ -128,7 +129,8 @@ func run(f *runFlags) error {
 		title += "; " + screen.Plural(p.open, "open connection") + " written"
 	}
 	account := &screen.Account{
-		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.gapped, Live: true,
+		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.gapped,
+		Omitted: p.rows.log.Omitted(), Live: true,
 	}
 	_, _ = account.WriteTo(os.Stderr)
 	p.say(fewConns)

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the binary as a user would, script by script. Each finds the
-// project's small capture as first.pcap.
+// project's small capture as first.pcap, and one of [tenants] as tenants.pcap.
 func TestScripts(t *testing.T) {
 	capture, err := os.ReadFile("../../hack/first.pcap")
 	if err != nil {
@@ -30,7 +30,9 @@ func TestScripts(t *testing.T) {
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "cut": cut},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NO_COLOR", "1")
-			return os.WriteFile(filepath.Join(env.WorkDir, "first.pcap"), capture, 0o600)
+			return errors.Join(
+				os.WriteFile(filepath.Join(env.WorkDir, "first.pcap"), capture, 0o600),
+				os.WriteFile(filepath.Join(env.WorkDir, "tenants.pcap"), tenants(), 0o600))
 		},
 	})
 }

@@ -22,6 +22,8 @@ const (
 	Counters                     // what T, G, W and C stand for, one by one
 	History                      // red, text: the history, which tsv and json always have
 	UID                          // red, text: the uid, which tsv and json always have
+
+	keyVLAN // id.ctx.vlan, id.ctx.inner_vlan: Config.KeyVLAN's
 )
 
 var withNames = []string{"mac", "vlan", "community-id", "rtt", "counters", "history", "uid"}
@@ -79,8 +81,8 @@ type column struct {
 	text func(b []byte, r *row) []byte
 }
 
-// columns are all fields in the log's order: Zeek's defaults (spec 11), Zeek's
-// optional ones, then our own.
+// columns are all fields in the log's order: Zeek's defaults (spec 11) with the
+// rest of the connection's key, Zeek's optional ones, then our own.
 var columns = []column{
 	{name: "ts", kind: kindTime, seconds: func(r *row) (float64, bool) { return r.start, true }},
 	{name: "uid", kind: kindString, text: func(b []byte, r *row) []byte { return r.conn.UID.Append(b) }},
@@ -88,6 +90,8 @@ var columns = []column{
 	{name: "id.orig_p", kind: kindPort, number: func(r *row) (uint64, bool) { return uint64(r.conn.Orig.Port), true }},
 	{name: "id.resp_h", kind: kindAddr, text: func(b []byte, r *row) []byte { return appendAddr(b, &r.conn.Resp.Addr) }},
 	{name: "id.resp_p", kind: kindPort, number: func(r *row) (uint64, bool) { return uint64(r.conn.Resp.Port), true }},
+	{name: "id.ctx.vlan", kind: kindInt, with: keyVLAN, number: func(r *row) (uint64, bool) { return unlessZero(uint64(r.conn.VLAN)) }},
+	{name: "id.ctx.inner_vlan", kind: kindInt, with: keyVLAN, number: func(r *row) (uint64, bool) { return unlessZero(uint64(r.conn.InnerVLAN)) }},
 	{name: "proto", kind: kindEnum, text: func(b []byte, r *row) []byte { return append(b, transportName(r.conn.Protocol)...) }},
 	{name: "service", kind: kindFreeText, text: func(b []byte, r *row) []byte { return append(b, r.conn.Service...) }},
 	{name: "duration", kind: kindInterval, seconds: func(r *row) (float64, bool) { return r.duration, r.lasted }},
@@ -140,6 +144,10 @@ func choose(with With, fields []string) ([]column, error) {
 			return nil, fmt.Errorf("no field is called %q: known are %s", name, strings.Join(FieldNames(), ", "))
 		}
 	}
+	if with&keyVLAN == 0 && slices.ContainsFunc(fields, isContext) {
+		return nil, fmt.Errorf("the fields id.ctx.vlan and id.ctx.inner_vlan are for logs with VLAN ids in the key: " +
+			"otherwise use vlan and inner_vlan")
+	}
 	var chosen []column
 	for _, c := range columns {
 		if c.with&^with == 0 && len(fields) == 0 || slices.Contains(fields, c.name) {
@@ -148,6 +156,9 @@ func choose(with With, fields []string) ([]column, error) {
 	}
 	return chosen, nil
 }
+
+// isContext tells the fields of the key beyond Zeek's five-tuple.
+func isContext(name string) bool { return strings.HasPrefix(name, "id.ctx.") }
 
 // row is a connection with what several columns need of it.
 type row struct {

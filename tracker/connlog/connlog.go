@@ -88,10 +88,15 @@ type Config struct {
 	Fields []string
 	// Time is how json writes ts.
 	Time TimeFormat
+	// Profile is whose conn.log tsv and json are.
+	Profile Profile
+	// KeyVLAN says that VLAN ids tell connections apart (tracker.Config.KeyVLAN):
+	// tsv and json have them as id.ctx.vlan and id.ctx.inner_vlan.
+	KeyVLAN bool
 
 	// LocalNets are the user's own networks. The columns local_orig and
-	// local_resp know the private address space besides; red and text know these
-	// alone.
+	// local_resp know the private address space besides; red, text and the
+	// profile Bro26 know these alone.
 	LocalNets []netip.Prefix
 	// NoLocalNets leaves local_orig and local_resp undefined.
 	NoLocalNets bool
@@ -123,6 +128,7 @@ type Writer struct {
 	near    *nets
 	width   widths
 	row     row
+	older   older // the connection as Profile has it
 	buf     []byte
 	opened  bool
 	closed  bool
@@ -135,7 +141,7 @@ func NewWriter(w io.Writer, cfg Config) (*Writer, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	columns, err := choose(cfg.With&^(History|UID), cfg.Fields)
+	columns, err := cfg.choose()
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +153,33 @@ func NewWriter(w io.Writer, cfg Config) (*Writer, error) {
 		local: newNets(cfg.LocalNets), near: newNets(cfg.NeighborNets),
 		buf: make([]byte, 0, flushAt+flushAt/8),
 	}
-	if !cfg.NoLocalNets {
-		lw.row.nets = newNets(slices.Concat(privatePrefixes(), cfg.LocalNets))
-	}
+	lw.row.nets = cfg.localNets()
 	return lw, nil
+}
+
+// choose picks the columns.
+func (cfg *Config) choose() ([]column, error) {
+	with := cfg.With &^ (History | UID)
+	if cfg.KeyVLAN {
+		with |= keyVLAN
+	}
+	columns, err := choose(with, cfg.Fields)
+	if err == nil && cfg.Profile == Bro26 {
+		columns, err = chooseBro26(columns, cfg.Fields)
+	}
+	return columns, err
+}
+
+// localNets are the networks that the columns local_orig and local_resp go by;
+// nil leaves them undefined.
+func (cfg *Config) localNets() *nets {
+	switch {
+	case cfg.NoLocalNets, cfg.Profile == Bro26 && len(cfg.LocalNets) == 0:
+		return nil
+	case cfg.Profile == Bro26:
+		return newNets(cfg.LocalNets)
+	}
+	return newNets(slices.Concat(privatePrefixes(), cfg.LocalNets))
 }
 
 // check finds what the format has no place for.
@@ -165,18 +194,28 @@ func (cfg *Config) check() error {
 		return fmt.Errorf("%s can add history and uid only: use tsv or json for columns", cfg.Format)
 	case cfg.Format != JSON && cfg.Time != Epoch:
 		return fmt.Errorf("%s writes its own times: %s is for json", cfg.Format, cfg.Time)
+	case int(cfg.Profile) >= len(profileNames):
+		return fmt.Errorf("no profile has number %d", cfg.Profile)
+	case !columnar && cfg.Profile != Zeek8:
+		return fmt.Errorf("%s is not Zeek's log: the profile %s is for tsv and json", cfg.Format, cfg.Profile)
 	}
 	return nil
 }
 
 // Write adds c to the log. It allocates nothing and keeps nothing of c. The
-// line may stay in the buffer until Flush.
+// line may stay in the buffer until Flush. A connection that Profile has no row
+// for is counted (Omitted).
 func (w *Writer) Write(c *tracker.Conn) error {
 	if w.err != nil {
 		return w.err
 	}
 	if w.closed {
 		return fmt.Errorf("write to a closed log")
+	}
+	if w.cfg.Profile == Bro26 {
+		if c = w.older.of(c); c == nil {
+			return nil
+		}
 	}
 	w.open()
 	w.row.set(c)

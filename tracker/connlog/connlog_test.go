@@ -73,6 +73,7 @@ func TestWriteAllocatesNothing(t *testing.T) {
 		{Format: TSV, With: all},
 		{Format: JSON, With: all},
 		{Format: JSON, Time: ISO8601},
+		{Format: TSV, Profile: Bro26, KeyVLAN: true},
 		{Format: Red, With: History | UID},
 		{Format: Text},
 		{Format: Text, Terminal: true, Color: true},

@@ -103,6 +103,10 @@ func TestNewWriterRefuses(t *testing.T) {
 		{Config{Format: Text, With: MAC}, "text can add history and uid only: use tsv or json for columns"},
 		{Config{Format: TSV, Time: Millis}, "tsv writes its own times: millis is for json"},
 		{Config{Format: 9}, "no format has number 9"},
+		{Config{Format: TSV, Profile: 2}, "no profile has number 2"},
+		{Config{Format: Red, Profile: Bro26}, "red is not Zeek's log: the profile bro-2.6 is for tsv and json"},
+		{Config{Format: TSV, Profile: Bro26, Fields: []string{"ts", "ip_proto"}}, `no field is called "ip_proto" in the profile bro-2.6`},
+		{Config{Format: TSV, Fields: []string{"id.ctx.vlan"}}, "the fields id.ctx.vlan and id.ctx.inner_vlan are for logs with VLAN ids in the key"},
 	}
 	for _, tt := range tests {
 		if _, err := NewWriter(&recorder{}, tt.cfg); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
@@ -123,6 +127,10 @@ func TestParse(t *testing.T) {
 	}
 	_, withErr := ParseWith("mac,macs")
 	_, formatErr := ParseFormat("xml")
+	if profile, err := ParseProfile("bro-2.6"); err != nil || profile != Bro26 {
+		t.Errorf("got %v, %v", profile, err)
+	}
+	_, profileErr := ParseProfile("bro-2")
 	_, timeErr := ParseTimeFormat("")
 	_, netErr := ParseNets("10.0.0.0/8,10.0.0.0/33")
 	_, zoneErr := ParseNets("fe80::1%eth0")
@@ -132,6 +140,7 @@ func TestParse(t *testing.T) {
 	}{
 		{withErr, `nothing is called "macs": known are mac, vlan, community-id, rtt, counters, history, uid`},
 		{formatErr, `no format is called "xml": known are text, tsv, json, red`},
+		{profileErr, `no profile is called "bro-2": known are zeek-8, bro-2.6`},
 		{timeErr, `no time format is called "": known are epoch, millis, iso8601`},
 		{netErr, `"10.0.0.0/33" is no network: write it as 198.51.100.0/24 or 2001:db8::/32`},
 		{zoneErr, `"fe80::1%eth0" is no network: write it as 198.51.100.0/24 or 2001:db8::/32`},

@@ -32,6 +32,7 @@ func (m *Monitor) mysql(s *state, side int, b []byte) int {
 				m.stop(s)
 			}
 		}
+		s.skip[resp] = 1 << 62 // the client alone decides
 		return len(b)
 	}
 	return m.mysqlAnswer(s, b, length)

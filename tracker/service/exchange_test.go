@@ -158,6 +158,7 @@ var exchanges = []struct {
 	{name: "TLS on any port", port: 9999, exchange: []message{o(clientHello), r(serverHello)}, want: "ssl", cut: "="},
 	{name: "TLS that the server does not speak", port: 443, exchange: []message{o(clientHello), r("HTTP/1.0 400 Bad request\r\n\r\n")}, want: "", cut: "="},
 	{name: "SSL 2", port: 443, exchange: []message{o(fromHex("80 1c 01 03 01 00 03 00 00 00 10 01 00 80") + strings.Repeat("c", 16))}, want: "ssl", cut: "="},
+	{name: "TLS that turns into something else", port: 443, exchange: []message{r(serverHello), r(strings.Repeat("\x01", 40)), o(clientHello), r(strings.Repeat("\x02", 40))}, want: "", cut: "="},
 	{name: "SSH", port: 22, exchange: []message{r("SSH-2.0-OpenSSH_9.6\r\n"), o("SSH-2.0-client\r\n"), o(sshKeys), r(sshKeys), o(newKeys)}, want: "ssh", cut: "="},
 	{name: "SSH on any port", port: 2222, exchange: []message{r("SSH-2.0-OpenSSH_9.6\r\n"), o("SSH-2.0-client\r\n"), r(sshKeys + newKeys)}, want: "ssh", cut: "="},
 	{name: "SSH, one side seen", port: 22, exchange: []message{o("SSH-2.0-client\r\n"), o(sshKeys), o(newKeys)}, want: "", cut: "="},
@@ -241,8 +242,10 @@ func TestExchangesInPieces(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			bytewise, swapped, twice := newPlayer(New(), tt.port), newPlayer(New(), tt.port), newPlayer(New(), tt.port)
 			for _, msg := range tt.exchange {
-				for i := range len(msg.payload) {
-					bytewise.segment(msg.side, bytewise.position[msg.side], msg.payload[i:i+1], 1)
+				step := 1 + len(msg.payload)/100 // more pieces than unconfirmedLimit are none's
+				for i := 0; i < len(msg.payload); i += step {
+					piece := msg.payload[i:min(i+step, len(msg.payload))]
+					bytewise.segment(msg.side, bytewise.position[msg.side], piece, len(piece))
 				}
 				at, half := swapped.position[msg.side], len(msg.payload)-min(len(msg.payload)/2, 1000)
 				first, second := msg.payload[:half], msg.payload[half:]

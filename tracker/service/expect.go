@@ -11,10 +11,8 @@ import (
 // base/protocols/ftp/main.zeek and irc/dcc-send.zeek, schedule_analyzer).
 const expectFor = int64(5 * time.Minute)
 
-const (
-	expectedSweep = 64
-	expectedLimit = 1 << 16
-)
+// expectedLimit is how many announcements are remembered.
+const expectedLimit = 1 << 14
 
 // endpoint is where a connection is expected: its responder.
 type endpoint struct {
@@ -36,21 +34,29 @@ func (m *Monitor) expect(e endpoint, n Name) {
 // Expect announces a connection, now ns, to a responder. The monitor does so
 // itself for what it sees; of another monitor's connections it has to be told.
 func (m *Monitor) Expect(addr Addr, port uint16, n Name, now int64) {
-	if m.expected == nil {
-		m.expected = map[endpoint]expectation{}
+	if len(m.expected) >= expectedLimit {
+		m.forgetExpired(now)
 	}
-	if len(m.expected) >= m.sweepAt {
-		for k, x := range m.expected {
-			if x.until < now {
-				delete(m.expected, k)
-			}
-		}
-		m.sweepAt = min(max(expectedSweep, 2*len(m.expected)), expectedLimit)
-		if len(m.expected) >= expectedLimit {
-			return
-		}
+	if len(m.expected) >= expectedLimit {
+		return
+	}
+	if len(m.expected) == 0 {
+		m.expires = now + expectFor
 	}
 	m.expected[endpoint{addr, port}] = expectation{now + expectFor, n}
+}
+
+// forgetExpired looks for expired announcements, now and then.
+func (m *Monitor) forgetExpired(now int64) {
+	if now <= m.expires {
+		return
+	}
+	m.expires = now + expectFor/8
+	for k, x := range m.expected {
+		if x.until < now {
+			delete(m.expected, k)
+		}
+	}
 }
 
 // Expecting tells whether any connection has been announced.
@@ -59,6 +65,7 @@ func (m *Monitor) Expecting() bool { return len(m.expected) > 0 }
 // Open returns the Ref of a new TCP connection to a responder: it has a name if it
 // was announced. Without an announcement the zero Ref does.
 func (m *Monitor) Open(addr *Addr, port uint16, now int64) Ref {
+	m.forgetExpired(now)
 	x, ok := m.expected[endpoint{*addr, port}]
 	if !ok || x.until < now {
 		return 0

@@ -36,13 +36,7 @@ func (m *Monitor) ftp(s *state, side int, b []byte) int {
 
 func (m *Monitor) ftpCommand(s *state, text []byte) {
 	command, rest := word(skipBlanks(text))
-	if !isFTPCommand(command) {
-		return
-	}
-	if len(command) > ftpLongestCommand {
-		if s.flags&flagConfirmed != 0 {
-			m.effect |= UnknownPacket
-		}
+	if !isFTPCommand(command) || len(command) > ftpLongestCommand {
 		return
 	}
 	m.confirm(s)

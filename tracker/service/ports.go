@@ -2,6 +2,8 @@
 
 package service
 
+import "bytes"
+
 // tcpPorts and udpPorts say which analyzer a responder's port attaches (Zeek
 // scripts/base/protocols/*/main.zeek, Analyzer::register_for_port). Where Zeek
 // attaches two, signatures tell them apart: 1080 is also SOCKS, UDP 443 also QUIC.
@@ -130,7 +132,7 @@ func (m *Monitor) guess(s *state, side int, prefix []byte) {
 		m.guessSSH(s)
 	case SMTP, FTP:
 		m.guessCommand(s, side, prefix)
-	case KRBTCP, DCERPC, Modbus, DNS, LDAPTCP, MySQL:
+	case KRBTCP, DCERPC, Modbus, DNS, LDAPTCP, MySQL, RDP, XMPP:
 		m.guessUnit(s, side, prefix)
 	}
 }
@@ -158,13 +160,10 @@ const sideResync = 1 << 7
 
 // guessUnit takes a unit of binary protocols whose rest was cut off.
 func (m *Monitor) guessUnit(s *state, side int, b []byte) {
-	if m.at.Partial {
-		return
-	}
 	sure := false
 	switch s.active {
 	case KRBTCP:
-		sure = len(b) > 4 && isKRBMessage(b[4:])
+		sure = len(b) > 4 && isKRBMessage(b[4:]) && !m.at.Partial
 	case DCERPC:
 		sure = isDCERPC(b)
 	case Modbus:
@@ -175,6 +174,10 @@ func (m *Monitor) guessUnit(s *state, side int, b []byte) {
 		sure = len(b) > 2 && isLDAP(b)
 	case MySQL:
 		sure = side == orig && s.word != 0
+	case RDP:
+		sure = side == orig && isMCSConnect(b)
+	case XMPP:
+		sure = side == orig && bytes.Contains(b, []byte("<stream:"))
 	}
 	if sure {
 		m.confirm(s)

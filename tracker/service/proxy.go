@@ -11,9 +11,6 @@ const (
 	socksRequest
 )
 
-// Values of the SOCKS analyzer's word: which sides' messages are complete.
-const socksAnswered = 1
-
 // socks confirms at the reply to a request; what follows is judged anew (Zeek
 // src/analyzer/protocol/socks/socks-analyzer.pac, SOCKS.cc).
 func (m *Monitor) socks(s *state, side int, b []byte) int {
@@ -24,7 +21,7 @@ func (m *Monitor) socks(s *state, side int, b []byte) int {
 	switch {
 	case d.phase == socksLogin && b[0] == 1:
 		return s.socksLoginMessage(side, b)
-	case d.phase == socksLogin && side == orig && s.word == 0:
+	case d.phase == socksLogin && side == orig: // no login was asked for
 		d.phase = socksRequest
 	case b[0] != 5:
 		if !m.violation(s) {

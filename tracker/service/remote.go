@@ -53,6 +53,12 @@ func (m *Monitor) rdpOther(s *state, b []byte) int {
 	return len(b)
 }
 
+// isMCSConnect tells whether a unit asks for the conference that carries the
+// client's settings (T.125, Connect-Initial).
+func isMCSConnect(b []byte) bool {
+	return len(b) >= 9 && b[0] == 3 && bytes.HasPrefix(b[4:], []byte("\x02\xf0\x80\x7f\x65"))
+}
+
 // isRDP is the signature: a connection request with a cookie and its
 // confirmation, or both sides' settings.
 func isRDP(o, r []byte) bool {

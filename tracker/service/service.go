@@ -124,16 +124,16 @@ type Monitor struct {
 	chunks slab[chunk]
 
 	expected map[endpoint]expectation
-	sweepAt  int // size of expected at which the expired ones are looked for
+	expires  int64 // when expired ones are looked for next, ns
 
 	joined map[uint64]string // services of more than one name
 	effect Effect            // of the payload at hand
-	at     *Segment          // the payload at hand
+	at     Segment           // the payload at hand
 }
 
 // New returns an empty monitor.
 func New() *Monitor {
-	return &Monitor{joined: map[uint64]string{}, sweepAt: expectedSweep}
+	return &Monitor{joined: map[uint64]string{}, expected: map[endpoint]expectation{}}
 }
 
 // Add puts a name at the end of the connection's names, unless it is there.
@@ -169,7 +169,7 @@ func (m *Monitor) setNames(r *Ref, l list) {
 		return
 	}
 	i, s := m.states.get()
-	s.names = l
+	*s = state{names: l}
 	*r = flags | refStored | Ref(i)
 }
 

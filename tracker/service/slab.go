@@ -19,15 +19,12 @@ func (s *slab[T]) at(i uint32) *T {
 	return &s.chunks[i>>slabShift][i&(slabChunk-1)]
 }
 
-// get returns a zeroed value and its index.
+// get returns an index whose value is to be set: it may be an old one.
 func (s *slab[T]) get() (uint32, *T) {
 	if n := len(s.free); n > 0 {
 		i := s.free[n-1]
 		s.free = s.free[:n-1]
-		v := s.at(i)
-		var zero T
-		*v = zero
-		return i, v
+		return i, s.at(i)
 	}
 	s.next = max(s.next, 1)
 	i := s.next
@@ -52,6 +49,21 @@ type chunk struct {
 	start  uint64 // position of the first byte
 	length uint16
 	data   [chunkSize]byte
+}
+
+// chunksLimit is how many chunks there may be: what does not fit is missing, as if
+// the capture had cut it off.
+const chunksLimit = 1 << 14
+
+// takeChunk returns an empty chunk for a stream from a position on; index 0 if there
+// are too many.
+func (m *Monitor) takeChunk(start uint64) (uint32, *chunk) {
+	if m.chunks.used() >= chunksLimit {
+		return 0, nil
+	}
+	i, c := m.chunks.get()
+	c.start, c.length = start, 0
+	return i, c
 }
 
 func (c *chunk) bytes() []byte { return c.data[:c.length] }

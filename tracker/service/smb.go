@@ -29,7 +29,10 @@ func (m *Monitor) smb(s *state, side int, b []byte) int {
 	if len(b) < 8 {
 		return 0
 	}
-	if !isSMB(b) && b[0] == 0 && be32(b) != 0 {
+	if be32(b) == 0 {
+		return 4 // an empty message
+	}
+	if !isSMB(b) && b[0] == 0 {
 		if s.word&smbSynced == 0 || s.side[side].flags&sideResync != 0 {
 			return len(b) // until a piece begins with a message
 		}
@@ -74,7 +77,10 @@ func isSMB(b []byte) bool {
 }
 
 func (m *Monitor) smbMessage(s *state, b []byte) {
-	if b[4] == 0xff {
+	if len(b) <= smbHeader {
+		return
+	}
+	if b[smbHeader] == 0xff {
 		m.smb1(s, b)
 		return
 	}

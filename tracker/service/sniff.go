@@ -13,7 +13,9 @@ import (
 // both sides have sent the first kilobyte.
 func (m *Monitor) sniff(s *state, side int, v []byte) {
 	var views [2][]byte
-	views[side] = v
+	if s.flags&(flagHopelessOrig<<side) == 0 {
+		views[side] = v
+	}
 	if i := s.held[1-side]; i != 0 {
 		views[1-side] = m.chunks.at(i).bytes()
 	}
@@ -22,15 +24,30 @@ func (m *Monitor) sniff(s *state, side int, v []byte) {
 	if n != 0 && n != s.active && n != s.failed && s.flags&(flagConfirmed|flagSniffed) == 0 {
 		m.attach(s, side, n)
 	}
-	if n != 0 || len(o)+len(r) > sniffLimit || isHopeless(o) && isHopeless(r) {
+	if n != 0 || len(o)+len(r) > sniffLimit || s.isHopeless(orig, o) && s.isHopeless(resp, r) {
 		s.flags |= flagSniffed
 	}
 }
 
+// isHopeless tells, and remembers, that no signature will match a side's stream,
+// which begins so or is remembered to be hopeless.
+func (s *state) isHopeless(side int, b []byte) bool {
+	flag := flagHopelessOrig << side
+	if s.flags&flag == 0 && isHopeless(b) {
+		s.flags |= flag
+	}
+	return s.flags&flag != 0
+}
+
 // isHopeless tells that no signature will match a stream that none has matched
-// yet: those that look beyond the first bytes are of lines of text.
+// yet: those that look beyond the first bytes, or wait for the other side, are of
+// lines of text or begin with these bytes.
 func isHopeless(b []byte) bool {
 	if len(b) < 16 {
+		return false
+	}
+	switch b[0] {
+	case 0x00, 0x03, 0x04, 0x05, 0x30: // PostgreSQL, RDP, SOCKS, LDAP
 		return false
 	}
 	for _, c := range b[:4] {

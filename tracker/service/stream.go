@@ -56,7 +56,7 @@ type state struct {
 	active   Name      // the analyzer that takes the stream
 	failed   Name      // the analyzer that a violation took off
 	layer    uint8     // grows when a protocol begins inside another
-	segments uint8     // pieces that the analyzer got, up to 255
+	segments uint8     // pieces of the streams that came, up to unconfirmedLimit
 	flags    stateFlags
 }
 
@@ -68,7 +68,7 @@ type sideState struct {
 	flags uint8
 }
 
-type stateFlags uint8
+type stateFlags uint16
 
 const (
 	flagSniffing  stateFlags = 1 << iota // the beginning is held, signatures may match
@@ -76,9 +76,14 @@ const (
 	flagConfirmed                        // the active analyzer has confirmed
 	flagGapOrig                          // bytes of the originator are missing
 	flagGapResp
-	flagCut     // the bytes that are missing were cut off by the capture
-	flagSniffed // signatures need not see more
+	flagSniffed      // signatures need not see more
+	flagHopelessOrig // none will match the originator's stream
+	flagHopelessResp
 )
+
+// unconfirmedLimit is how many pieces of the streams an analyzer may take without
+// confirming before it is given up: all of them confirm early or never.
+const unconfirmedLimit = 255
 
 // sniffLimit is how many bytes of both sides signatures see (Zeek
 // dpd_buffer_size).
@@ -87,7 +92,7 @@ const sniffLimit = 1024
 // TCP takes a segment's payload and returns what else follows from it. It must
 // not be called for a decided Ref.
 func (m *Monitor) TCP(r *Ref, g *Segment) Effect {
-	m.effect, m.at = 0, g
+	m.effect, m.at = 0, *g
 	var s *state
 	if *r&refStored != 0 {
 		s = m.states.at(uint32(*r & refValue))
@@ -100,22 +105,42 @@ func (m *Monitor) TCP(r *Ref, g *Segment) Effect {
 	return m.effect
 }
 
+// Skip takes a payload that comes in order and that no analyzer wants to see, the
+// inside of a long message, and tells whether it did. It saves making a segment.
+func (m *Monitor) Skip(r Ref, side int, position uint64, length uint32) bool {
+	if r&refStored == 0 {
+		return false
+	}
+	s := m.states.at(uint32(r & refValue))
+	n := uint64(length)
+	if s.end[side] != position || s.skip[side] < n || s.flags&(flagConfirmed|flagSniffing) != flagConfirmed ||
+		s.held[side]|s.early[side] != 0 || s.isFinal() || s.active == WebSocket {
+		return false
+	}
+	s.end[side] += n
+	s.skip[side] -= n
+	return true
+}
+
 // afterwards settles a connection of which nothing more is to find out.
 func (m *Monitor) afterwards(r *Ref, s *state) {
-	if s.flags&flagSniffing == 0 && s.active == 0 || m.at.Total > violationLimit && s.isFinal() {
+	switch {
+	case s.flags&flagSniffing == 0 && s.active == 0,
+		m.at.Total > violationLimit && s.isFinal(),
+		s.segments == unconfirmedLimit && s.flags&flagConfirmed == 0:
 		s.flags |= flagSettled
 	}
 	if s.flags&flagSettled != 0 {
 		m.settle(r, s)
 	}
-	m.at = nil
+	m.at.Payload, m.at.Addr = nil, nil
 }
 
 // open makes the state of a connection whose first payload has come.
 func (m *Monitor) open(r *Ref, g *Segment) *state {
 	names := r.inline()
 	i, s := m.states.get()
-	s.names, s.end, s.flags = names, [2]uint64{1, 1}, flagSniffing
+	*s = state{names: names, end: [2]uint64{1, 1}, flags: flagSniffing}
 	if *r&refReoriented == 0 && names == 0 {
 		s.active = tcpPorts[g.Port]
 	}
@@ -161,7 +186,7 @@ func (m *Monitor) release(s *state) {
 func (m *Monitor) freeHeld(s *state, side int) {
 	if s.held[side] != 0 {
 		m.chunks.put(s.held[side])
-		s.held[side] = 0
+		s.held[side], s.parsed[side] = 0, 0
 	}
 }
 
@@ -192,7 +217,11 @@ func (m *Monitor) segment(s *state, g *Segment) {
 	}
 	m.deliver(s, side, b)
 	if cut := end - at - uint64(len(b)); cut > 0 {
-		m.cut(s, side, cut)
+		var prefix []byte
+		if i := s.held[side]; i != 0 {
+			prefix = m.chunks.at(i).bytes()[s.parsed[side]:]
+		}
+		m.cut(s, side, cut, prefix)
 	}
 	m.takeEarly(s, side, 0)
 }
@@ -213,7 +242,7 @@ func (m *Monitor) giveUp(s *state, g *Segment) {
 // is one (Zeek src/analyzer/protocol/tcp/ContentLine.cc, EndpointEOF). The segment
 // has no payload.
 func (m *Monitor) End(r *Ref, g *Segment) Effect {
-	m.effect, m.at = 0, g
+	m.effect, m.at = 0, *g
 	if *r&refStored == 0 || *r&refDecided != 0 {
 		return 0
 	}
@@ -241,8 +270,9 @@ func (s *state) isOfLines() bool {
 // What is dropped is missing later.
 func (m *Monitor) keepEarly(s *state, side int, at uint64, b []byte) {
 	if s.early[side] == 0 {
-		i, c := m.chunks.get()
-		s.early[side], c.start = i, at
+		if s.early[side], _ = m.takeChunk(at); s.early[side] == 0 {
+			return
+		}
 	}
 	if c := m.chunks.at(s.early[side]); c.end() == at {
 		c.fill(b)
@@ -272,7 +302,7 @@ func (m *Monitor) takeEarly(s *state, side int, limit uint64) {
 
 // deliver takes the bytes that continue a side's stream.
 func (m *Monitor) deliver(s *state, side int, b []byte) {
-	if s.segments < 255 {
+	if s.segments < unconfirmedLimit {
 		s.segments++
 	}
 	for len(b) > 0 && s.flags&flagSettled == 0 {
@@ -283,8 +313,12 @@ func (m *Monitor) deliver(s *state, side int, b []byte) {
 			if len(b) == 0 {
 				return
 			}
-			i, c := m.chunks.get()
-			s.held[side], c.start = i, s.end[side]
+			i, c := m.takeChunk(s.end[side])
+			if i == 0 {
+				m.cut(s, side, uint64(len(b)), b)
+				return
+			}
+			s.held[side] = i
 			n = c.fill(b)
 			s.end[side] += uint64(n)
 			b = b[n:]
@@ -351,6 +385,10 @@ func (m *Monitor) consume(s *state, side int, v []byte) int {
 			continue
 		}
 		if s.flags&flagSniffing != 0 && s.stillSniffing() && len(v)-done <= chunkSize {
+			if s.active == 0 && s.isHopeless(side, v[done:]) {
+				s.parsed[side] = 0
+				return len(v)
+			}
 			s.parsed[side] = uint16(n)
 			return done
 		}
@@ -444,7 +482,7 @@ func (m *Monitor) begin(s *state, n Name) {
 	s.flags &^= flagConfirmed
 	s.failed = 0
 	if n == 0 {
-		s.flags = s.flags&^flagSniffed | flagSniffing
+		s.flags = s.flags&^(flagSniffed|flagHopelessOrig|flagHopelessResp) | flagSniffing
 	}
 }
 
@@ -508,18 +546,13 @@ func (m *Monitor) gap(s *state, side int, n uint64) {
 	m.missing(s, side)
 }
 
-// cut tells the analyzer that the capture has cut a payload off: what the prefix
-// says is all that will be known of it.
-func (m *Monitor) cut(s *state, side int, n uint64) {
+// cut tells the analyzer that n bytes of a payload were cut off, or can't be held:
+// what the prefix says, of which it wanted to see more, is all that will be known.
+func (m *Monitor) cut(s *state, side int, n uint64, prefix []byte) {
 	if s.flags&flagSettled != 0 {
 		return
 	}
-	s.flags |= flagCut
-	if s.active != 0 && s.skip[side] < n {
-		var prefix []byte
-		if i := s.held[side]; i != 0 {
-			prefix = m.chunks.at(i).bytes()[s.parsed[side]:]
-		}
+	if s.active != 0 && (s.skip[side] < n || s.active == SSH) {
 		m.guess(s, side, prefix)
 	}
 	m.gap(s, side, n)

@@ -142,6 +142,18 @@ func TestRows(t *testing.T) {
 			"    f  responder   FIN",
 			"ip_proto            6                         IP protocol number",
 		}},
+		{"tsv of Zeek 7.0, without header", strings.TrimSuffix(tsvRow, "\t6") + "\n", []string{
+			"tunnel_parents      -                         not in a tunnel",
+		}},
+		{"tsv without header, VLAN ids in the key", strings.Replace(tsvRow, "\ttcp\t", "\t12\t-\ttcp\t", 1) + "\n", []string{
+			"id.ctx.vlan         12                        VLAN id, part of what identifies the connection",
+			"id.ctx.inner_vlan   -                         no second VLAN tag",
+			"proto               tcp                       transport",
+			"ip_proto            6                         IP protocol number",
+		}},
+		{"tsv without header, with mac", tsvRow + "\t02:00:00:00:00:01\t-\n", []string{
+			"orig_l2_addr        02:00:00:00:00:01         MAC address of the originator's side, first packet",
+		}},
 		{"tsv with header", "#fields\tconn_state\tnew_field\n#types\tstring\tstring\nS0\tabc\n", []string{
 			"conn_state          S0                        }  attempt; no answer seen",
 			"new_field           abc                       a field that conntap doesn't write",

@@ -31,13 +31,17 @@ func (r record) get(name string) string {
 
 // fieldWords are the meanings of the fields, and of their absence.
 var fieldWords = map[string]struct{ plain, unset string }{
-	"ts":             {"the first packet", ""},
-	"uid":            {"names this connection in other logs", ""},
-	"id.orig_h":      {"originator: who sent first, or should have", ""},
-	"id.orig_p":      {"its port", ""},
-	"id.resp_h":      {"responder", ""},
-	"id.resp_p":      {"its port", ""},
-	"proto":          {"transport", ""},
+	"ts":        {"the first packet", ""},
+	"uid":       {"names this connection in other logs", ""},
+	"id.orig_h": {"originator: who sent first, or should have", ""},
+	"id.orig_p": {"its port", ""},
+	"id.resp_h": {"responder", ""},
+	"id.resp_p": {"its port", ""},
+	"proto":     {"transport", ""},
+
+	"id.ctx.vlan":       {"VLAN id, part of what identifies the connection", "no VLAN tag"},
+	"id.ctx.inner_vlan": {"second VLAN id, part of what identifies the connection", "no second VLAN tag"},
+
 	"service":        {"application protocol, found in the payload", "no application protocol was found"},
 	"duration":       {"seconds from the first to the last packet that counts", "a single packet counted"},
 	"orig_bytes":     {"payload the originator sent; TCP: by sequence numbers", "unset, as the duration is"},

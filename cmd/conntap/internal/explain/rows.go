@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,7 +72,7 @@ func parseRow(line string, names []string) (record, error) {
 func parseTSV(line string, names []string) (record, error) {
 	values := strings.Split(line, "\t")
 	if names == nil {
-		names = headerless(len(values))
+		names = headerless(values)
 	}
 	if len(names) != len(values) {
 		return nil, fmt.Errorf("a row of %d columns, want %d: give the log's #fields line with it", len(values), len(names))
@@ -85,9 +86,24 @@ func parseTSV(line string, names []string) (record, error) {
 
 // headerless are the columns of a row without header: Zeek's defaults, 22 since
 // 7.1 and 21 before, and then mac, vlan and community-id as far as the row goes.
-func headerless(n int) []string {
-	all := connlog.FieldNames()
-	return all[:min(max(n, 21), 27)]
+// A row with VLAN ids in its key has its transport two places later.
+func headerless(values []string) []string {
+	const transportAt, last = 6, "community_id"
+	names := connlog.FieldNames()
+	if len(values) <= transportAt+2 || !isTransport(values[transportAt+2]) {
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "id.ctx.") })
+	}
+	least := slices.Index(names, "tunnel_parents") + 1
+	return names[:min(max(len(values), least), slices.Index(names, last)+1)]
+}
+
+// isTransport tells a value of the column proto.
+func isTransport(value string) bool {
+	switch value {
+	case "tcp", "udp", "icmp", "unknown_transport":
+		return true
+	}
+	return false
 }
 
 // parseJSON reads an object, keeping the order of its fields.

@@ -31,6 +31,8 @@ type Account struct {
 	Connections tracker.Stats
 	// Gapped is how many connections lack payload.
 	Gapped uint64
+	// Omitted is how many connections the log's profile has no rows for.
+	Omitted uint64
 	// Elapsed is how long reading took; 0 for live capture.
 	Elapsed time.Duration
 	// Live asks for the full balance of frames, lost ones included.
@@ -135,6 +137,9 @@ func (a *Account) writeDamage(b *strings.Builder) {
 		words = append(words, fmt.Sprintf("gaps: %s in %s", Bytes(n), Plural(a.Gapped, "connection")))
 	}
 	closed := &a.Connections.Closed
+	if n := a.Omitted; n > 0 {
+		words = append(words, "of transports that the profile leaves out: "+Count(n))
+	}
 	if n := closed[tracker.CauseUnanswered] + closed[tracker.CauseIdle]; n > 0 {
 		words = append(words, "logged early, the table was full: "+Count(n))
 	}

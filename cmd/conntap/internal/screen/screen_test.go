@@ -80,6 +80,10 @@ func TestAccount(t *testing.T) {
   bad checksums: 3   gaps: 1.2 kB in 1 connection
   read in 0.5 s, 6.0 Mpps
 `},
+		{"omitted", Account{Title: "first.pcap", Frames: whole, Omitted: 1200}, `first.pcap: 61 packets
+  0 connections
+  of transports that the profile leaves out: 1,200
+`},
 		{"whole", Account{Title: "first.pcap", Size: 4096, Frames: whole}, `first.pcap: 61 packets, 4.1 kB
   0 connections
 `},
