@@ -75,7 +75,7 @@ const vxlanPayloadMin = vxlanLength + ethernetLength
 
 // judgeChecksum stores what the transport checksum is worth, if all that it
 // covers was captured. Zeek: TCP.cc, UDP.cc and ICMP.cc, DeliverPacket.
-func (f *frame) judgeChecksum(p *Packet) {
+func (f *frame) judgeChecksum(p *Packet, partial bool) {
 	length := f.transportLength()
 	whole := f.has(length)
 	if !whole && (f.sum == 0 || f.offset != 0) {
@@ -94,6 +94,10 @@ func (f *frame) judgeChecksum(p *Packet) {
 	default:
 		return
 	}
+	if partial && initial != 0 && f.checksumField(p.Protocol) == fold(initial) {
+		p.SetChecksum(ChecksumNotFinal)
+		return
+	}
 	if whole {
 		initial = sum(f.data[f.offset:][:length], initial)
 	} else {
@@ -104,6 +108,19 @@ func (f *frame) judgeChecksum(p *Packet) {
 	} else {
 		p.SetChecksum(ChecksumBad)
 	}
+}
+
+// checksumField is the field of a TCP, UDP or ICMPv6 header, in the byte order of
+// sum.
+func (f *frame) checksumField(protocol uint8) uint16 {
+	place := 16
+	switch protocol {
+	case ProtocolUDP:
+		place = 6
+	case ProtocolICMPv6:
+		place = 2
+	}
+	return binary.LittleEndian.Uint16(f.data[f.offset+place:])
 }
 
 // hasNoChecksum tells a UDP datagram that may leave its checksum out and did: over

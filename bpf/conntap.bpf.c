@@ -69,6 +69,16 @@ static __always_inline enum reason parse(struct walk *walk, int xdp, void *data,
 
 	start_frame(f, tagged, tci);
 	reason = parse_direct(s, data, data_end);
+	if (config.verify && config.layers && reason != PARSE_LAYERS &&
+	    begin_checksum(walk, xdp, (void *)&s->head) &&
+	    !direct_checksum(walk, xdp, &s->head, data, data_end)) {
+		reason = parse_layers(walk, xdp, LAYER_CHECKSUM);
+		*length = f->at & (RECORDS_SIZE * 2 - 8);
+		return reason;
+	}
+	if (config.verify && reason == PARSE_TUNNEL &&
+	    (s->head.state & STATE_CHECKSUM) >> STATE_CHECKSUM_SHIFT == CHECKSUM_BAD)
+		reason = REASON_NONE;
 	if (reason != PARSE_LAYERS) {
 		*length = append_record(walk, xdp, (void *)&s->head, sizeof(s->header));
 		if (config.layers && reason == PARSE_TUNNEL) {

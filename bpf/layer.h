@@ -50,6 +50,14 @@ static __always_inline int has_more(const struct frame *f, __u32 length)
 	return f->offset + length < f->end;
 }
 
+/* The bytes of transport header and payload: by the IP length or, where that
+ * leaves none, all that the layer holds (Zeek: TCP.cc, UDP.cc, ICMP.cc,
+ * DeliverPacket). */
+static __always_inline __u32 transport_length(const struct frame *f)
+{
+	return f->ip_end > f->offset ? f->ip_end - f->offset : f->end - f->offset;
+}
+
 /* Ends the walk. */
 static __always_inline long finish(struct frame *f, enum reason reason)
 {

@@ -129,19 +129,25 @@ func (ps *Parser) layerEthernet(f *frame, p *Packet) Reason {
 	if !f.hasMore(ethernetLength + 2) {
 		return ReasonShortFrame
 	}
-	if f.type16(12) == typeFabricPath {
+	eth := f.data[f.offset:][:ethernetLength]
+	etherType := binary.BigEndian.Uint16(eth[12:])
+	if etherType == typeFabricPath {
 		if !f.hasMore(fabricPathLength + ethernetLength) {
 			return ReasonShortFrame
 		}
 		f.offset += fabricPathLength
+		eth = f.data[f.offset:][:ethernetLength]
+		etherType = binary.BigEndian.Uint16(eth[12:])
 	}
-	eth := f.data[f.offset:][:ethernetLength]
 	p.Blocks |= BlockL2
 	p.DstMAC = MAC(eth[0:6])
 	p.SrcMAC = MAC(eth[6:12])
 	f.tagged = false
 	f.offset += ethernetLength
-	return ps.layerType(f, p, binary.BigEndian.Uint16(eth[12:]))
+	if etherType == typeIPv4 || etherType == typeIPv6 {
+		return ps.layerIP(f, p)
+	}
+	return ps.layerType(f, p, etherType)
 }
 
 // layerType goes on after the addresses, or after a tag, where the frame says

@@ -268,56 +268,35 @@ static __always_inline long layer_type(struct walk *walk, int xdp)
 #define WLAN_PROTECTED 0x40
 #define QOS_AMSDU 0x80 /* the QoS field's: an aggregate */
 
-/* A data frame of IEEE 802.11, as Aruba's GRE carries them (Zeek: IEEE802_11.cc).
- * Aggregates are for files. */
-static __always_inline long layer_wlan(struct walk *walk, int xdp)
+/* Takes the addresses, whose places depend on the direction. */
+static __always_inline void fill_wlan(struct frame *f, const __u8 *head)
 {
-	struct frame *f = &walk->staging->frame;
-	__u8 head[30] = {}, snap[8], qos[2];
-	__u32 length = WLAN_LENGTH;
-	__u16 type;
+	const __u8 *src = head + 10, *dst = head + 4;
 
-	if (!has_more(f, WLAN_LENGTH))
-		return finish(f, REASON_SHORT_FRAME);
-	if (load(walk, xdp, f->offset, head, WLAN_LENGTH))
-		return finish(f, REASON_LOAD);
-	if (!(head[0] & WLAN_DATA) || head[0] & WLAN_NO_DATA)
-		return finish(f, REASON_WLAN);
-	if ((head[1] & (WLAN_TO_DS | WLAN_FROM_DS)) == (WLAN_TO_DS | WLAN_FROM_DS))
-		length += ETH_ALEN;
-	if (!has_more(f, length))
-		return finish(f, REASON_SHORT_FRAME);
-	if (length != WLAN_LENGTH &&
-	    load(walk, xdp, f->offset + WLAN_LENGTH, head + WLAN_LENGTH, ETH_ALEN))
-		return finish(f, REASON_LOAD);
-	if (head[0] & WLAN_QOS) {
-		if (load(walk, xdp, f->offset + length, qos, 1))
-			return finish(f, REASON_LOAD);
-		if (head[1] & WLAN_PROTECTED || qos[0] & QOS_AMSDU)
-			return finish(f, REASON_WLAN);
-		length += sizeof(qos);
-	}
-	if (!has_more(f, length))
-		return finish(f, REASON_SHORT_FRAME);
 	f->has_l2 = 1;
 	switch (head[1] & (WLAN_TO_DS | WLAN_FROM_DS)) {
-	case 0:
-		__builtin_memcpy(f->l2.src, head + 10, ETH_ALEN);
-		__builtin_memcpy(f->l2.dst, head + 4, ETH_ALEN);
-		break;
 	case WLAN_TO_DS:
-		__builtin_memcpy(f->l2.src, head + 10, ETH_ALEN);
-		__builtin_memcpy(f->l2.dst, head + 16, ETH_ALEN);
+		dst = head + 16;
 		break;
 	case WLAN_FROM_DS:
-		__builtin_memcpy(f->l2.src, head + 16, ETH_ALEN);
-		__builtin_memcpy(f->l2.dst, head + 4, ETH_ALEN);
+		src = head + 16;
 		break;
-	default:
-		__builtin_memcpy(f->l2.src, head + 24, ETH_ALEN);
-		__builtin_memcpy(f->l2.dst, head + 16, ETH_ALEN);
+	case WLAN_TO_DS | WLAN_FROM_DS:
+		src = head + 24;
+		dst = head + 16;
+		break;
 	}
-	f->offset += length;
+	__builtin_memcpy(f->l2.src, src, ETH_ALEN);
+	__builtin_memcpy(f->l2.dst, dst, ETH_ALEN);
+}
+
+/* What follows the header: LLC and SNAP of one form. */
+static __always_inline long layer_wlan_body(struct walk *walk, int xdp)
+{
+	struct frame *f = &walk->staging->frame;
+	__u8 snap[8];
+	__u16 type;
+
 	if (!has(f, sizeof(snap)))
 		return finish(f, REASON_LLC);
 	if (load(walk, xdp, f->offset, snap, sizeof(snap)))
@@ -329,6 +308,40 @@ static __always_inline long layer_wlan(struct walk *walk, int xdp)
 	if (type == ETH_P_IP || type == ETH_P_IPV6)
 		return go_on(f, LAYER_IP, f->offset + sizeof(snap));
 	return finish(f, judge_type(type));
+}
+
+/* A data frame of IEEE 802.11, as Aruba's GRE carries them (Zeek: IEEE802_11.cc).
+ * Aggregates are for files. */
+static __always_inline long layer_wlan(struct walk *walk, int xdp)
+{
+	struct frame *f = &walk->staging->frame;
+	__u8 head[WLAN_LENGTH + ETH_ALEN] = {}, qos;
+	__u32 length = WLAN_LENGTH;
+
+	if (!has_more(f, length))
+		return finish(f, REASON_SHORT_FRAME);
+	if (load(walk, xdp, f->offset, head, WLAN_LENGTH))
+		return finish(f, REASON_LOAD);
+	if (!(head[0] & WLAN_DATA) || head[0] & WLAN_NO_DATA)
+		return finish(f, REASON_WLAN);
+	if ((head[1] & (WLAN_TO_DS | WLAN_FROM_DS)) == (WLAN_TO_DS | WLAN_FROM_DS))
+		length += ETH_ALEN;
+	if (!has_more(f, length))
+		return finish(f, REASON_SHORT_FRAME);
+	if (length > WLAN_LENGTH && load(walk, xdp, f->offset, head, sizeof(head)))
+		return finish(f, REASON_LOAD);
+	if (head[0] & WLAN_QOS) {
+		if (load(walk, xdp, f->offset + length, &qos, sizeof(qos)))
+			return finish(f, REASON_LOAD);
+		if (head[1] & WLAN_PROTECTED || qos & QOS_AMSDU)
+			return finish(f, REASON_WLAN);
+		length += 2;
+	}
+	if (!has_more(f, length))
+		return finish(f, REASON_SHORT_FRAME);
+	fill_wlan(f, head);
+	f->offset += length;
+	return layer_wlan_body(walk, xdp);
 }
 
 #endif

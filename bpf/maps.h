@@ -32,6 +32,8 @@ const volatile struct config config = {.l2 = 1, .layers = 1, .tunnels = 1, .wake
  * most one of 112 bytes and four of 120. It is of 400 at most, a fragment's. */
 #define RECORDS_SIZE 1024
 
+#define CHUNK_SIZE 512 /* the most that bpf_csum_diff takes before kernel 6.13 */
+
 /* Where the layer path stands in a frame. */
 enum layer {
 	LAYER_ETHERNET,
@@ -92,6 +94,11 @@ struct frame {
 	__u8 flags;  /* LAYER_GTP_PACKET: the header's first two bytes */
 	__u8 message;
 	__u16 reserved;
+	__u32 sum;	/* LAYER_CHECKSUM: so far */
+	__u32 sum_at;	/* what is to be added next */
+	__u32 sum_left; /* bytes */
+	__be16 check;	/* the checksum field of the transport header */
+	__u16 reserved2;
 	__u32 ip_id;
 	struct block_l2 l2;
 	struct block_fragment fragment;
@@ -128,6 +135,7 @@ struct staging {
 		struct record_ipv6 ipv6;
 	};
 	__u8 more[2 * RECORDS_SIZE];
+	__u8 chunk[CHUNK_SIZE + 8] __attribute__((aligned(8)));
 };
 
 /* A record in the batch, at frame.at. */

@@ -18,6 +18,10 @@ type Parser struct {
 	// whole: a bad IPv4 header gives no packet, a bad transport checksum is
 	// noted in the packet.
 	VerifyChecksums bool
+	// PartialChecksums takes a transport checksum that is just the sum of the
+	// pseudo-header for one that the device was to complete (ChecksumNotFinal),
+	// as the kernel's parser does. To Zeek, and without this, it is bad.
+	PartialChecksums bool
 	// IgnoreChecksums has none judged, whatever VerifyChecksums says, and takes
 	// an IPv4 total length of 0 for that of the captured bytes: packets captured
 	// on a sender that leaves both to its device (Zeek's -C).
@@ -88,12 +92,15 @@ type frame struct {
 // BlockPayload, a matter of the wire format, is never set. BlockIdentity always
 // is, but for violations and empty tunnels.
 func (ps *Parser) Parse(data []byte, wireLength int, dst []Packet) (n int, reason Reason) {
-	f := frame{data: data, dst: dst[:PacketsMax], end: len(data), captured: len(data), wire: wireLength}
+	var f frame
+	f.data, f.dst = data, dst[:PacketsMax]
+	f.end, f.captured, f.wire = len(data), len(data), wireLength
 	if ps.AssumePayload {
 		f.end, f.captured = max(f.end, f.wire), max(f.captured, f.wire)
 	}
 	p := &f.dst[0]
-	*p = Packet{Kind: KindPacket, Blocks: BlockIdentity}
+	*p = Packet{}
+	p.Kind, p.Blocks = KindPacket, BlockIdentity
 	reason = ps.layerLink(&f, ps.Link, p)
 	if f.n != 0 { // of an aggregate the last one may have failed
 		reason = ReasonNone
@@ -396,7 +403,7 @@ func (ps *Parser) layerTransport(f *frame, p *Packet) Reason {
 	}
 	f.fillPayload(p)
 	if ps.verifies() {
-		f.judgeChecksum(p)
+		f.judgeChecksum(p, ps.PartialChecksums)
 	}
 	f.n++
 	if ps.Tunnels && mayCarry(f.protocol) {

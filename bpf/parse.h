@@ -18,6 +18,7 @@
 #ifndef CONNTAP_PARSE_H
 #define CONNTAP_PARSE_H
 
+#include "checksum.h"
 #include "layer.h"
 #include "link.h"
 #include "tunnel.h"
@@ -64,14 +65,6 @@ static __always_inline int is_direction_port(__be16 port)
 	       port == bpf_htons(5353) || port == bpf_htons(5355);
 }
 
-/* The bytes of transport header and payload: by the IP length or, where that
- * leaves none, all that the layer holds (Zeek: TCP.cc, UDP.cc, ICMP.cc,
- * DeliverPacket). */
-static __always_inline __u32 transport_length(const struct frame *f)
-{
-	return f->ip_end > f->offset ? f->ip_end - f->offset : f->end - f->offset;
-}
-
 /* Whether a transport header of `minimum` bytes has room (Zeek:
  * IPBasedAnalyzer.cc, CheckHeaderTrunc). */
 static __always_inline int has_transport(const struct frame *f, __u32 minimum)
@@ -79,7 +72,7 @@ static __always_inline int has_transport(const struct frame *f, __u32 minimum)
 	return has(f, minimum) && transport_length(f) >= minimum;
 }
 
-static __always_inline void fill_tcp(const struct frame *f, struct record_head *head,
+static __always_inline void fill_tcp(struct frame *f, struct record_head *head,
 				     const struct tcphdr *th)
 {
 	__u16 offset_and_flags = bpf_ntohs(*((__be16 *)th + 6));
@@ -90,6 +83,8 @@ static __always_inline void fill_tcp(const struct frame *f, struct record_head *
 	head->seq = bpf_ntohl(th->seq);
 	head->ack = bpf_ntohl(th->ack_seq);
 	head->window = bpf_ntohs(th->window);
+	if (config.verify)
+		f->check = th->check;
 	head->tcp_flags = (__u8)offset_and_flags;
 	if (length < sizeof(*th))
 		head->state |= STATE_MALFORMED | STATE_SHORT_OFFSET;
@@ -106,15 +101,19 @@ static __always_inline void fill_udp(struct frame *f, struct record_head *head,
 	f->src_port = uh->source;
 	f->dst_port = uh->dest;
 	head->window = bpf_ntohs(uh->len);
+	if (config.verify)
+		f->check = uh->check;
 	head->header_length = f->offset - f->ip_offset + sizeof(*uh);
 	if (is_direction_port(uh->source) || is_direction_port(uh->dest))
 		f->payload = PAYLOAD_DIRECTION;
 }
 
-static __always_inline void fill_icmp(const struct frame *f, struct record_head *head,
+static __always_inline void fill_icmp(struct frame *f, struct record_head *head,
 				      const struct icmp_head *icmph)
 {
 	head->window = icmph->type << 8 | icmph->code;
+	if (config.verify)
+		f->check = icmph->checksum;
 	head->header_length = f->offset - f->ip_offset + sizeof(*icmph);
 }
 
@@ -158,11 +157,7 @@ static __always_inline enum reason direct_tunnel(const struct frame *f, const st
 		return REASON_NONE;
 	if (tunnel_on_port(uh->dest) || tunnel_on_port(uh->source))
 		return PARSE_TUNNEL;
-	if (length < 3)
-		return REASON_NONE;
-	if ((void *)payload + 3 > cursor->end || may_be_tunnel(payload, length))
-		return PARSE_TUNNEL;
-	return REASON_NONE;
+	return may_be_tunnel(payload, length, cursor->end) ? PARSE_TUNNEL : REASON_NONE;
 }
 
 static __always_inline enum reason direct_transport(struct staging *s, struct cursor *cursor)
@@ -226,6 +221,8 @@ static __always_inline enum reason direct_ipv4(struct staging *s, struct cursor 
 		return PARSE_LAYERS;
 	header = iph->ihl * 4;
 	if (header < sizeof(*iph) || iph->frag_off & bpf_htons(IPV4_FRAGMENT))
+		return PARSE_LAYERS;
+	if (config.verify && (header > sizeof(*iph) || !is_intact(iph)))
 		return PARSE_LAYERS;
 	if (!set_ip_length(f, &s->head, bpf_ntohs(iph->tot_len), 0) || s->head.ip_length < header)
 		return PARSE_LAYERS;
@@ -332,7 +329,27 @@ static __always_inline long layer_fragment(struct staging *s)
 	head->protocol = f->protocol;
 	head->header_length = f->offset - f->ip_offset;
 	f->payload = PAYLOAD_FRAGMENT;
+	f->fragment.partial_sum = 0;
+	if (!config.verify)
+		return go_on(f, LAYER_RECORD, f->offset);
+	f->sum = 0;
+	f->sum_at = f->offset;
+	f->sum_left = f->ip_end - f->offset;
+	if (f->sum_left)
+		return go_on(f, LAYER_CHECKSUM, f->offset);
+	end_checksum(f, head);
 	return go_on(f, LAYER_RECORD, f->offset);
+}
+
+/* Whether the IPv4 header of so many bytes at f->offset is intact. */
+static __always_inline int is_intact_at(struct walk *walk, int xdp, __u32 header)
+{
+	struct staging *s = walk->staging;
+
+	header = ((header - 1) & 63) + 1; /* for the verifier */
+	if (load(walk, xdp, s->frame.offset, s->chunk, header))
+		return 0;
+	return fold((__u32)bpf_csum_diff(0, 0, (__be32 *)s->chunk, header & 0x3c, 0)) == 0xffff;
 }
 
 static __always_inline long layer_ipv4(struct walk *walk, int xdp)
@@ -351,6 +368,8 @@ static __always_inline long layer_ipv4(struct walk *walk, int xdp)
 		return finish(f, REASON_IP_LENGTH);
 	if (!has(f, header) || header < sizeof(iph))
 		return finish(f, REASON_IP_HEADER);
+	if (config.verify && !is_intact_at(walk, xdp, header))
+		return finish(f, REASON_IP_CHECKSUM);
 	r->ipv4.src = iph.saddr;
 	r->ipv4.dst = iph.daddr;
 	f->ip_id = bpf_ntohs(iph.id);
@@ -584,6 +603,8 @@ static __always_inline long layer_transport(struct walk *walk, int xdp)
 	}
 	if (reason != REASON_NONE)
 		return finish(f, reason);
+	if (config.verify && begin_checksum(walk, xdp, record_of(s)))
+		return go_on(f, LAYER_CHECKSUM, f->offset);
 	return go_on(f, LAYER_RECORD, f->offset);
 }
 
@@ -678,7 +699,8 @@ static __always_inline long layer_record(struct walk *walk, int xdp)
 	f->at = append_record(walk, xdp, r, (void *)r - (void *)&s->header);
 	f->records++;
 	f->note = 0;
-	if (config.tunnels && may_carry(f->protocol) && !(state & STATE_FRAGMENT))
+	if (config.tunnels && may_carry(f->protocol) && !(state & STATE_FRAGMENT) &&
+	    (state & STATE_CHECKSUM) >> STATE_CHECKSUM_SHIFT != CHECKSUM_BAD)
 		return go_on(f, LAYER_TUNNEL, f->offset);
 	return finish(f, REASON_NONE);
 }
@@ -718,6 +740,8 @@ static __always_inline long next_layer(struct walk *walk, int xdp)
 		return layer_option(walk, xdp);
 	case LAYER_TRANSPORT:
 		return layer_transport(walk, xdp);
+	case LAYER_CHECKSUM:
+		return layer_checksum(walk, xdp);
 	case LAYER_RECORD:
 		return layer_record(walk, xdp);
 	case LAYER_TUNNEL:
@@ -753,7 +777,7 @@ static long next_layer_skb(__u32 index __attribute__((unused)), void *walk)
 }
 
 /* More steps than any frame takes, whatever its bounds are. */
-#define LAYERS_MAX 1024
+#define LAYERS_MAX 4096
 
 /* Reads from frame.layer on. REASON_NONE: there are records. */
 static __always_inline enum reason parse_layers(struct walk *walk, int xdp, enum layer first)

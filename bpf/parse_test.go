@@ -459,22 +459,65 @@ func TestParseCut(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 200 {
-		f.Add(frametest.Random(r), 0, uint16(bpf.LinkEthernet), true)
+		f.Add(frametest.Random(r), 0, uint16(bpf.LinkEthernet), uint8(r.Uint32()))
 	}
-	f.Add(frametest.IPv4{Protocol: 6}.Packet(tcp()), 10, uint16(bpf.LinkRawIP), false)
-	f.Fuzz(func(t *testing.T, data []byte, more int, link uint16, verify bool) {
+	links := []bpf.LinkType{
+		bpf.LinkNull, bpf.LinkPPP, bpf.LinkFDDI, bpf.LinkPPPSerial, bpf.LinkRawIP, bpf.LinkWLAN,
+		bpf.LinkSLL, bpf.LinkRadiotap, bpf.LinkNFLOG, bpf.LinkSLL2, 147,
+	}
+	for i, header := range [][]byte{
+		{2, 0, 0, 0},
+		{0, 0x21},
+		make([]byte, 21),
+		{0xff, 3, 0, 0x21},
+		nil, wlan(8, 3, snap(0x0800)),
+		{15: 0, 14: 8},
+		join([]byte{0, 0, 8, 0, 0, 0, 0, 0}, wlan(0x88, 2, []byte{0x80, 0}, make([]byte, 14), snap(0x0800))),
+		{2, 0, 0, 0, 5, 0, 1, 0, 9, 0, 0, 0, 9, 0, 9, 0},
+		{8, 0, 19: 0},
+		nil,
+	} {
+		f.Add(join(header, frametest.RandomPacket(r)), 10, uint16(links[i]), uint8(i))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, more int, link uint16, options uint8) {
 		wire := len(data) + more&0xffff
-		parser := bpf.Parser{Link: bpf.LinkType(link), VerifyChecksums: verify}
-		var p bpf.Packet
-		reason := parseOne(&parser, data, wire, &p)
-		if reason >= bpf.ReasonCount {
-			t.Fatalf("reason %d", reason)
+		parser := bpf.Parser{
+			Link: bpf.LinkType(link), VerifyChecksums: options&1 != 0, Tunnels: options&2 != 0,
+			AssumePayload: options&4 != 0, IgnoreChecksums: options&8 != 0,
 		}
-		if reason != bpf.ReasonNone {
-			return
+		n, reason := parser.Parse(data, wire, parsed[:])
+		limit := len(data)
+		if parser.AssumePayload {
+			limit = wire
 		}
-		if p.Kind != bpf.KindPacket || p.IPLength < 20 || int64(p.IPLength) > int64(wire) {
-			t.Errorf("kind %d, IP length %d of %d", p.Kind, p.IPLength, wire)
+		checkPackets(t, parsed[:n], reason, limit, wire)
+	})
+}
+
+// checkPackets has what holds of all packets, of a frame with so many bytes captured
+// and on the wire.
+func checkPackets(t *testing.T, packets []bpf.Packet, reason bpf.Reason, captured, wire int) {
+	t.Helper()
+	if reason >= bpf.ReasonCount || (reason == bpf.ReasonNone) != (len(packets) > 0) {
+		t.Fatalf("%d packets, reason %d", len(packets), reason)
+	}
+	for i := range packets {
+		p := &packets[i]
+		if outermost := p.Kind == bpf.KindPacket; i == 0 && !outermost || outermost != (p.TunnelDepth == 0) || outermost == (p.Blocks&bpf.BlockTunnel != 0) {
+			t.Errorf("packet %d: kind %d, depth %d, blocks %#x", i, p.Kind, p.TunnelDepth, p.Blocks)
+		}
+		if i > 0 && p.TunnelDepth > packets[i-1].TunnelDepth+1 || p.TunnelDepth > bpf.TunnelDepthMax || p.TunnelType > bpf.TunnelAYIYA {
+			t.Errorf("packet %d: depth %d after %d, tunnel %d", i, p.TunnelDepth, packets[i-1].TunnelDepth, p.TunnelType)
+		}
+		switch p.Kind {
+		case bpf.KindPacket, bpf.KindInner:
+		case bpf.KindViolation, bpf.KindEmpty:
+			continue
+		default:
+			t.Fatalf("kind %d", p.Kind)
+		}
+		if p.IPLength < 20 || int64(p.IPLength) > int64(wire) {
+			t.Errorf("IP length %d of %d", p.IPLength, wire)
 		}
 		if p.State&bpf.StateMalformed == 0 && uint32(len(p.Payload)) > p.PayloadLength() {
 			t.Errorf("%d bytes of a payload of %d", len(p.Payload), p.PayloadLength())
@@ -482,10 +525,10 @@ func FuzzParse(f *testing.F) {
 		if p.State&bpf.StateFragment != 0 && (p.SrcPort != 0 || p.Blocks&bpf.BlockFragment == 0) {
 			t.Errorf("fragment with ports or without its block: %+v", p)
 		}
-		if p.State&bpf.StateComplete != 0 && int64(p.IPLength) > int64(len(data)) {
-			t.Errorf("complete with %d of %d bytes", len(data), p.IPLength)
+		if p.State&bpf.StateComplete != 0 && int64(p.IPLength) > int64(captured) && reason == bpf.ReasonNone && wire != 65575 {
+			t.Errorf("complete with %d of %d bytes", captured, p.IPLength)
 		}
-	})
+	}
 }
 
 func BenchmarkParse(b *testing.B) {
@@ -506,11 +549,10 @@ func BenchmarkParse(b *testing.B) {
 				name += "-checksum"
 			}
 			b.Run(name, func(b *testing.B) {
-				parser := bpf.Parser{Link: bpf.LinkEthernet, VerifyChecksums: verify}
-				var p bpf.Packet
+				parser := bpf.Parser{Link: bpf.LinkEthernet, VerifyChecksums: verify, Tunnels: true}
 				b.ReportAllocs()
 				for b.Loop() {
-					if parseOne(&parser, tt.frame, len(tt.frame), &p) != bpf.ReasonNone {
+					if _, reason := parser.Parse(tt.frame, len(tt.frame), parsed[:]); reason != bpf.ReasonNone {
 						b.Fatal("no packet")
 					}
 				}

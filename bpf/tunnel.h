@@ -62,13 +62,24 @@ static __always_inline enum tunnel_type tunnel_on_port(__be16 port)
 	return TUNNEL_NONE;
 }
 
-/* What a datagram's payload begins with if it may be Teredo or AYIYA; the full
- * judgement is detect's. */
-static __always_inline int may_be_tunnel(const __u8 *b, __u32 length)
+/* Whether a datagram's payload, of which direct access shows what is before `end`, may
+ * be Teredo or AYIYA; the full judgement is detect's. */
+static __always_inline int may_be_tunnel(const __u8 *b, __u32 length, const void *end)
 {
+	const __be32 *words = (void *)b;
+
+	if ((void *)b + 3 > end)
+		return length >= 3;
 	if (b[1] == 0x52 && b[2] == 0x11)
 		return 1;
-	return length >= TEREDO_MIN && (b[0] >> 4 == 6 || (b[0] == 0 && b[1] <= 1));
+	if (length < TEREDO_MIN || (b[0] >> 4 != 6 && (b[0] || b[1] > 1)))
+		return 0;
+	if ((void *)b + 28 > end || b[1] == 1)
+		return 1;
+	if (b[1] == 0 && b[8] >> 4 == 6)
+		return 1;
+	return b[0] >> 4 == 6 &&
+	       (words[2] == bpf_htonl(TEREDO_PREFIX) || words[6] == bpf_htonl(TEREDO_PREFIX));
 }
 
 /* The protocols that packets stand in. */

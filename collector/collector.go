@@ -36,8 +36,8 @@ type Source interface {
 // Seen = Recorded + Filtered + Lost + all of Skipped.
 type Stats struct {
 	bpf.Counters
-	// Packets is how many packets Read returned: a super-packet counts as its
-	// segments, so it may be above Recorded.
+	// Packets is how many outermost packets Read returned: a super-packet counts
+	// as its segments, an aggregate as its parts, so it may be above Recorded.
 	Packets uint64
 	// Bytes is how many frame bytes, as on the wire, Recorded stands for. Files
 	// only.

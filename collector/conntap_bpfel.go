@@ -110,6 +110,11 @@ type conntapStaging struct {
 		Flags        uint8
 		Message      uint8
 		Reserved     uint16
+		Sum          uint32
+		SumAt        uint32
+		SumLeft      uint32
+		Check        uint16
+		Reserved2    uint16
 		IpId         uint32
 		L2           struct {
 			_         structs.HostLayout
@@ -162,8 +167,9 @@ type conntapStaging struct {
 		Src uint32
 		Dst uint32
 	}
-	_    [24]byte
-	More [2048]uint8
+	_     [24]byte
+	More  [2048]uint8
+	Chunk [520]uint8
 }
 
 // Names of all BPF objects in the ELF.

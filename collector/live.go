@@ -20,6 +20,8 @@ type LiveConfig struct {
 	// RingBytes is the size of the ring between kernel and reader, rounded up to
 	// a power of two; 0 is 16 MiB per CPU, 256 MiB at most.
 	RingBytes int
+	// NoTunnels records the outermost packets alone.
+	NoTunnels bool
 	// Warn is told what the user should know, a sentence at a time, before it
 	// takes effect. Optional.
 	Warn func(sentence string)

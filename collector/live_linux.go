@@ -143,6 +143,7 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 		return err
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
+	l.loader.noTunnels = c.NoTunnels
 	if l.ring, err = openRing(l.loader.shared[conntapMapRing]); err != nil {
 		return err
 	}

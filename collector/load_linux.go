@@ -32,6 +32,8 @@ type loader struct {
 	kernel kernelVersion
 	clsact bool // TCX is not to be had
 	shared map[string]*ebpf.Map
+
+	noTunnels bool // the outermost packets alone
 }
 
 // newLoader creates the maps that the programs share, for so many interfaces.
@@ -92,6 +94,9 @@ func (l *loader) configure(spec *ebpf.CollectionSpec, i *Interface, slot uint16)
 	config.Interface, config.Link = slot, linkEthernet
 	if i.hasBareIP() {
 		config.Link = linkIP
+	}
+	if l.noTunnels {
+		config.Tunnels = 0
 	}
 	if l.kernel.before(xdpFragsKernel) {
 		config.Layers = 0 // no bpf_loop, no bpf_xdp_load_bytes

@@ -33,31 +33,35 @@ func TestParity(t *testing.T) {
 		linear  int     // length of the frame's linear part; 0: as the kernel likes
 		longest int     // frame; 0: any
 		share   float64 // of all frames, that must have been compared at least
+		verify  uint8
 	}{
-		{"xdp", conntapProgConntapXdp, bpf.HookXDP, 0, 0, 0.99},
-		{"xdp linear", conntapProgConntapXdpLinear, bpf.HookXDP, 0, 3000, 0.9},
-		{"xdp 14", conntapProgConntapXdp, bpf.HookXDP, 14, 0, 0.98},
-		{"xdp 34", conntapProgConntapXdp, bpf.HookXDP, 34, 0, 0.95},
-		{"xdp 54", conntapProgConntapXdp, bpf.HookXDP, 54, 0, 0.7},
-		{"xdp 128", conntapProgConntapXdp, bpf.HookXDP, 128, 0, 0.25},
-		{"tc ingress", conntapProgConntapTcIngress, bpf.HookTCIngress, 0, 0, 0.95},
-		{"tc egress", conntapProgConntapTcEgress, bpf.HookTCEgress, 0, 0, 0.95},
+		{"xdp", conntapProgConntapXdp, bpf.HookXDP, 0, 0, 0.99, 0},
+		{"xdp, checksums", conntapProgConntapXdp, bpf.HookXDP, 0, 0, 0.99, 1},
+		{"xdp 34, checksums", conntapProgConntapXdp, bpf.HookXDP, 34, 0, 0.95, 1},
+		{"xdp linear", conntapProgConntapXdpLinear, bpf.HookXDP, 0, 3000, 0.9, 0},
+		{"xdp 14", conntapProgConntapXdp, bpf.HookXDP, 14, 0, 0.98, 0},
+		{"xdp 34", conntapProgConntapXdp, bpf.HookXDP, 34, 0, 0.95, 0},
+		{"xdp 54", conntapProgConntapXdp, bpf.HookXDP, 54, 0, 0.7, 0},
+		{"xdp 128", conntapProgConntapXdp, bpf.HookXDP, 128, 0, 0.25, 0},
+		{"tc ingress", conntapProgConntapTcIngress, bpf.HookTCIngress, 0, 0, 0.95, 0},
+		{"tc egress", conntapProgConntapTcEgress, bpf.HookTCEgress, 0, 0, 0.95, 0},
+		{"tc ingress, checksums", conntapProgConntapTcIngress, bpf.HookTCIngress, 0, 0, 0.95, 1},
 	}
 	own, traces := ownFrames(), traceFrames(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			k := newTestRun(t, tt.program, tt.hook, func(c *conntapConfig) { c.Identity = 1 })
+			k := newTestRun(t, tt.program, tt.hook, func(c *conntapConfig) { c.Identity, c.Verify = 1, tt.verify })
 			if tt.linear != 0 {
 				requireLinear(t, k, tt.linear)
 			}
-			y := parity{run: k, linear: tt.linear, longest: tt.longest}
+			y := parity{run: k, linear: tt.linear, longest: tt.longest, verify: tt.verify != 0}
 			y.compare(t, own)
 			y.report(t, "own frames", int(tt.share*ownCount))
 			if len(traces) == 0 {
 				t.Log("no frames of traces: ../shared/conformance/traces is not there")
 				return
 			}
-			y = parity{run: k, linear: tt.linear, longest: tt.longest}
+			y = parity{run: k, linear: tt.linear, longest: tt.longest, verify: tt.verify != 0}
 			y.compare(t, traces)
 			y.report(t, "frames of traces", int(tt.share*traceCount))
 		})
@@ -80,6 +84,8 @@ type parity struct {
 	longest  int
 	before   bpf.Counters
 	failed   int
+	verify   bool
+	judged   [4]int // packets by bpf.Checksum
 	parsed   [bpf.PacketsMax]bpf.Packet
 	kinds    [bpf.TunnelAYIYA + 1]int // packets compared by what they came out of
 }
@@ -92,7 +98,7 @@ func (y *parity) report(t *testing.T, what string, minimum int) {
 			t.Logf("  both skip %d: %v", n, bpf.Reason(reason))
 		}
 	}
-	t.Logf("  packets by tunnel: %v", y.kinds)
+	t.Logf("  packets by tunnel: %v, by checksum: %v", y.kinds, y.judged)
 	c := y.run.count(t)
 	sum := c.Recorded + c.Filtered + c.Lost
 	for _, n := range c.Skipped {
@@ -135,7 +141,7 @@ func (y *parity) compare(t *testing.T, frames [][]byte) {
 func (y *parity) same(t *testing.T, frame []byte) bool {
 	t.Helper()
 	shown := frame[:min(len(frame), 300)]
-	parser := bpf.Parser{Link: bpf.LinkEthernet, Tunnels: true}
+	parser := bpf.Parser{Link: bpf.LinkEthernet, Tunnels: true, VerifyChecksums: y.verify, PartialChecksums: true}
 	n, reason := parser.Parse(frame, len(frame), y.parsed[:])
 	want := y.parsed[:n]
 	if slices.ContainsFunc(want, func(p bpf.Packet) bool { return hasAggregate(&p) }) {
@@ -165,11 +171,25 @@ func (y *parity) same(t *testing.T, frame []byte) bool {
 	y.before.Recorded++
 	for i := range want {
 		y.kinds[want[i].TunnelType]++
+		y.judged[want[i].Checksum()]++
+		if y.verify && want[i].State&bpf.StateFragment != 0 {
+			want[i].FragmentSum = sumOf(want[i].Payload)
+		}
 		if !samePacket(t, shown, &got[i], &want[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// sumOf is the ones' complement sum of a fragment's payload, done the plain way:
+// frametest's is of big-endian words, inverted.
+func sumOf(b []byte) uint16 {
+	sum := ^frametest.Checksum(b)
+	if sum == 0 {
+		return 0xffff
+	}
+	return sum<<8 | sum>>8
 }
 
 func samePacket(t *testing.T, shown []byte, got, want *bpf.Packet) bool {
@@ -307,6 +327,39 @@ func ownFrames() [][]byte {
 	var frames [][]byte
 	for range ownCount {
 		frames = append(frames, frametest.Random(r))
+	}
+	return append(frames, boundFrames()...)
+}
+
+// boundFrames have as many tags, labels, extension headers and fragments in tunnels as
+// are followed, and a few less and more.
+func boundFrames() [][]byte {
+	packet := frametest.IPv4{Protocol: frametest.TCP}.Packet(frametest.Segment{SrcPort: 1, DstPort: 2}.Bytes(1, 2, 3))
+	var frames [][]byte
+	for n := range 40 {
+		tags, labels := packet, frametest.Join(frametest.Label(1, true), packet)
+		for range n {
+			tags = frametest.Join(frametest.Tag(7, frametest.TypeVLAN), tags)
+			labels = frametest.Join(frametest.Label(1, false), labels)
+		}
+		gtp := frametest.Datagram(1, frametest.PortGTP, frametest.GTP(1, n, packet)...)
+		nested := frametest.IPv4{Protocol: frametest.UDP, Fragment: 1}.Packet(make([]byte, 280))
+		for depth := range n % 8 {
+			if depth%2 == 0 {
+				nested = frametest.VXLAN(uint32(depth), frametest.Ethernet(frametest.TypeIPv4, nested))
+				nested = frametest.IPv6{Next: frametest.UDP}.Packet(frametest.Datagram(53, frametest.PortVXLAN, nested...))
+			} else {
+				nested = frametest.IPv6{Next: frametest.GRE}.Packet(frametest.GREHeader(0x2000, frametest.TypeBridge, frametest.Ethernet(frametest.TypeIPv6, nested)))
+			}
+		}
+		etherType := uint16(frametest.TypeIPv6)
+		if n%8 == 0 {
+			etherType = frametest.TypeIPv4
+		}
+		frames = append(frames, frametest.Ethernet(frametest.TypeVLAN, frametest.Tag(7, frametest.TypeIPv4), tags),
+			frametest.Ethernet(frametest.TypeVLAN, tags), frametest.Ethernet(frametest.TypeMPLS, labels),
+			frametest.Ethernet(frametest.TypeIPv4, frametest.IPv4{Protocol: frametest.UDP}.Packet(gtp)),
+			frametest.Ethernet(etherType, nested))
 	}
 	return frames
 }

@@ -34,6 +34,7 @@ func BenchmarkKernelTC(b *testing.B) {
 func kernelFrames() []struct {
 	name   string
 	linear int
+	verify uint8
 	frame  []byte
 } {
 	syn := frametest.Segment{SrcPort: 40000, DstPort: 443, Flags: 2, Options: bytes.Repeat([]byte{1}, 20)}.Bytes()
@@ -42,19 +43,32 @@ func kernelFrames() []struct {
 	dns := frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(40000, 53, make([]byte, 40)...))
 	chain := frametest.IPv6{Next: frametest.HopOptions}.Packet(frametest.Extension(frametest.TCP), syn)
 	fragment := frametest.IPv4{Protocol: frametest.UDP, Fragment: 1}.Packet(make([]byte, 300))
+	segment := func(size int) []byte {
+		return frametest.Seal4(frametest.TCP, 16, frametest.Segment{SrcPort: 40000, DstPort: 443}.Bytes(make([]byte, size)...))
+	}
+	packet64 := frametest.IPv4{Protocol: frametest.TCP}.Packet(segment(64 - 54))
+	packet1500 := frametest.IPv4{Protocol: frametest.TCP}.Packet(segment(1500 - 40))
+	vxlan := frametest.VXLAN(1, frametest.Ethernet(frametest.TypeIPv4, packet64))
+	tunnel := frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(40000, frametest.PortVXLAN, vxlan...))
 	return []struct {
 		name   string
 		linear int
+		verify uint8
 		frame  []byte
 	}{
-		{"tcp4", 0, frametest.Ethernet(frametest.TypeIPv4, tcp4)},
-		{"tcp6", 0, frametest.Ethernet(frametest.TypeIPv6, tcp6)},
-		{"vlan", 0, frametest.Ethernet(frametest.TypeVLAN, frametest.Tag(7, frametest.TypeIPv4), tcp4)},
-		{"dns", 0, frametest.Ethernet(frametest.TypeIPv4, dns)},
-		{"arp", 0, frametest.Ethernet(0x0806, make([]byte, 46))},
-		{"chain", 0, frametest.Ethernet(frametest.TypeIPv6, chain)},
-		{"fragment", 0, frametest.Ethernet(frametest.TypeIPv4, fragment)},
-		{"tcp4-linear14", 14, frametest.Ethernet(frametest.TypeIPv4, tcp4)},
+		{"tcp4", 0, 0, frametest.Ethernet(frametest.TypeIPv4, tcp4)},
+		{"tcp6", 0, 0, frametest.Ethernet(frametest.TypeIPv6, tcp6)},
+		{"vlan", 0, 0, frametest.Ethernet(frametest.TypeVLAN, frametest.Tag(7, frametest.TypeIPv4), tcp4)},
+		{"dns", 0, 0, frametest.Ethernet(frametest.TypeIPv4, dns)},
+		{"arp", 0, 0, frametest.Ethernet(0x0806, make([]byte, 46))},
+		{"chain", 0, 0, frametest.Ethernet(frametest.TypeIPv6, chain)},
+		{"fragment", 0, 0, frametest.Ethernet(frametest.TypeIPv4, fragment)},
+		{"tcp4-64", 0, 0, frametest.Ethernet(frametest.TypeIPv4, packet64)},
+		{"tcp4-64-checksum", 0, 1, frametest.Ethernet(frametest.TypeIPv4, packet64)},
+		{"tcp4-1500", 0, 0, frametest.Ethernet(frametest.TypeIPv4, packet1500)},
+		{"tcp4-1500-checksum", 0, 1, frametest.Ethernet(frametest.TypeIPv4, packet1500)},
+		{"vxlan", 0, 0, frametest.Ethernet(frametest.TypeIPv4, tunnel)},
+		{"tcp4-linear14", 14, 0, frametest.Ethernet(frametest.TypeIPv4, tcp4)},
 	}
 }
 
@@ -66,7 +80,7 @@ func benchmarkKernel(b *testing.B, name string, hook bpf.Hook, kind ebpf.Program
 			continue
 		}
 		b.Run(tt.name, func(b *testing.B) {
-			k := newTestRun(b, name, hook, func(*conntapConfig) {})
+			k := newTestRun(b, name, hook, func(c *conntapConfig) { c.Verify = tt.verify })
 			stop := k.drain()
 			defer stop()
 			opts := ebpf.RunOptions{Data: tt.frame, Repeat: packetsPerRound}

@@ -174,6 +174,7 @@ func TestPrograms(t *testing.T) {
 		{"bare IP", func(c *conntapConfig) { c.Link = linkIP }},
 		{"no layers", func(c *conntapConfig) { c.Layers = 0 }},
 		{"no tunnels", func(c *conntapConfig) { c.Tunnels = 0 }},
+		{"verify", func(c *conntapConfig) { c.Identity, c.Verify = 1, 1 }},
 	}
 	for _, program := range []struct {
 		name string

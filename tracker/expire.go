@@ -89,16 +89,16 @@ func (t *Tracker) rearm(i uint32, c *connection) {
 
 // expire fires all timers that are due.
 func (t *Tracker) expire() {
-	for i := t.wheel.pop(t.now); i != 0; i = t.wheel.pop(t.now) {
-		t.fire(i, t.connections.at(i))
+	for i, due := t.wheel.pop(t.now); i != 0; i, due = t.wheel.pop(t.now) {
+		t.fire(i, t.connections.at(i), due)
 	}
 }
 
-// fire runs the connection's next timer, if it is due, and waits for the one
-// after it, even if that is due as well: others come between.
-func (t *Tracker) fire(i uint32, c *connection) {
+// fire runs the connection's next timer, if it is the one that the wheel knew of,
+// and waits for the one after it, even if that is due as well: others come between.
+func (t *Tracker) fire(i uint32, c *connection, due int64) {
 	at := t.firstDeadline(c)
-	if at <= t.now {
+	if at <= due {
 		if t.fires(c, at) {
 			t.remove(i, c, CauseTimeout)
 			return

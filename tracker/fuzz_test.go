@@ -42,6 +42,8 @@ func (in *fuzzInput) config() Config {
 		LinkLayer:      b&8 != 0,
 		RoundTrips:     b&16 != 0,
 		Seed:           string(b & 32),
+		KeyVLAN:        b&64 != 0,
+		TunnelFlows:    b&128 != 0,
 	}
 }
 
@@ -94,7 +96,7 @@ func (in *fuzzInput) findings(p *bpf.Packet) {
 	case 8:
 		p.Protocol = pick(in, uint8(bpf.ProtocolIPIP), bpf.ProtocolIPv6, bpf.ProtocolGRE)
 	case 6:
-		p.Blocks, p.VLAN, p.SrcMAC = bpf.BlockL2, 7, bpf.MAC{1}
+		p.Blocks, p.VLAN, p.InnerVLAN, p.SrcMAC = bpf.BlockL2, uint16(b>>4&3), uint16(b>>6), bpf.MAC{1}
 	case 7:
 		p.IPLength = pick(in, uint32(0), 20, 1, 1<<32-1)
 	}

@@ -433,7 +433,7 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	if tr.table.used != 0 {
 		t.Errorf("table: want it empty, got %d entries", tr.table.used)
 	}
-	if i := tr.wheel.pop(1 << 62); i != 0 {
+	if i, _ := tr.wheel.pop(1 << 62); i != 0 {
 		t.Errorf("wheel: connection %d is still to come out", i)
 	}
 	checkFree(t, "wheel", &tr.wheel.chunks)

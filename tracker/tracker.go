@@ -200,16 +200,18 @@ func (t *Tracker) Close() {
 }
 
 func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
-	t.Advance(p.Time)
 	switch p.Kind {
 	case bpf.KindPacket:
+		t.Advance(p.Time)
 		t.stats.IPBytes += uint64(p.IPLength)
 		t.layers[0] = layer{}
 		t.packet(p, at, &t.layers[0])
-	case bpf.KindInner:
+	case bpf.KindInner: // of the carrier's time
 		t.inner(p, at)
 	case bpf.KindViolation, bpf.KindEmpty:
 		t.noteTunnel(p)
+	default:
+		t.Advance(p.Time)
 	}
 }
 
@@ -347,6 +349,7 @@ func (t *Tracker) evict() {
 	if answered {
 		cause = CauseIdle
 	}
+	t.forgetCarrier(i)
 	t.remove(i, t.connections.at(i), cause)
 }
 

@@ -89,6 +89,16 @@ func (t *Tracker) inner(p *bpf.Packet, at *lookedUp) {
 	t.packet(p, at, l)
 }
 
+// forgetCarrier sees to it that nothing is inside of a connection of the current
+// frame that has to go.
+func (t *Tracker) forgetCarrier(i uint32) {
+	for depth := range t.layers {
+		if l := &t.layers[depth]; l.connection == i {
+			l.carries = false
+		}
+	}
+}
+
 // enclose adds a tunnel to what is around its carrier, and tells whether there
 // is one.
 func (t *Tracker) enclose(e *enclosure, carrier *layer, typ bpf.TunnelType) bool {

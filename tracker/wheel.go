@@ -93,20 +93,20 @@ func (w *wheel) push(i uint32, tick int64) {
 // cancel keeps the connection from coming out. It may be gone afterwards.
 func (w *wheel) cancel(c *connection) { c.due = never }
 
-// pop returns a connection that is due at now, and takes it out; 0 if there is
-// none.
-func (w *wheel) pop(now int64) uint32 {
+// pop returns a connection that is due at now, and when it was due, and takes it
+// out; 0 if there is none.
+func (w *wheel) pop(now int64) (i uint32, due int64) {
 	for {
 		for n := len(w.ready); n > 0; n = len(w.ready) {
 			e := w.ready[n-1]
 			if c := w.connections.at(e.index); c.due == e.due && c.ordinal == e.ordinal {
 				if e.due > now {
 					w.next = e.due
-					return 0
+					return 0, 0
 				}
 				c.due = never
 				w.ready = w.ready[:n-1]
-				return e.index
+				return e.index, e.due
 			}
 			w.ready = w.ready[:n-1]
 		}
@@ -114,12 +114,12 @@ func (w *wheel) pop(now int64) uint32 {
 		if level < 0 {
 			w.next = never
 			w.tick = max(w.tick, now>>wheelShift)
-			return 0
+			return 0, 0
 		}
 		if tick > now>>wheelShift {
 			w.next = tick << wheelShift
 			w.tick = max(w.tick, now>>wheelShift)
-			return 0
+			return 0, 0
 		}
 		w.turn(level, slot, tick)
 	}

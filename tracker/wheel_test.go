@@ -69,7 +69,7 @@ func testWheel(t *testing.T, random *rand.Rand, now int64) {
 		d := wheelDistances[random.IntN(len(wheelDistances)-random.IntN(8))]
 		return d + random.Int64N(d+1)/4
 	}
-	if w.pop(now) != 0 {
+	if i, _ := w.pop(now); i != 0 {
 		t.Fatal("an empty wheel hands something out")
 	}
 	live := []uint32{}
@@ -130,8 +130,8 @@ func drainWheel(t *testing.T, w *wheel, m *wheelModel, now int64, live []uint32)
 		due[e.index] = e.due
 	}
 	var got, want []readyEntry
-	for i := w.pop(now); i != 0; i = w.pop(now) {
-		got = append(got, readyEntry{due[i], w.connections.at(i).ordinal, i})
+	for i, at := w.pop(now); i != 0; i, at = w.pop(now) {
+		got = append(got, readyEntry{at, w.connections.at(i).ordinal, i})
 	}
 	for i := m.pop(now); i != 0; i = m.pop(now) {
 		want = append(want, readyEntry{due[i], w.connections.at(i).ordinal, i})
@@ -179,7 +179,7 @@ func TestWheelStaleEntries(t *testing.T) {
 		now int64
 		i   uint32
 	}{{99, 0}, {199, 0}, {200, j}, {200, 0}, {249, 0}, {250, i}, {1000, 0}} {
-		if got := w.pop(want.now); got != want.i {
+		if got, _ := w.pop(want.now); got != want.i {
 			t.Errorf("pop(%d): want %d, got %d", want.now, want.i, got)
 		}
 	}
@@ -204,10 +204,10 @@ func TestWheelReusedIndex(t *testing.T) {
 	if i != j {
 		t.Fatalf("want index %d again, got %d", i, j)
 	}
-	if got := w.pop(499); got != 0 {
+	if got, _ := w.pop(499); got != 0 {
 		t.Errorf("want nothing before 500, got %d", got)
 	}
-	if got := w.pop(500); got != j {
+	if got, _ := w.pop(500); got != j {
 		t.Errorf("want %d at 500, got %d", j, got)
 	}
 }

@@ -128,6 +128,9 @@ func randomIPv4(r *rand.Rand, depth int) []byte {
 	h := IPv4{ID: uint16(r.Uint32())}
 	var transport []byte
 	h.Protocol, transport = randomTransport(r, depth)
+	if h.Fragment&0x3fff == 0 {
+		sealRandomly(r, h.Protocol, transport, Join(Src4[:], Dst4[:]))
+	}
 	if r.IntN(4) == 0 {
 		h.Options = randomBytes(r, 4*r.IntN(11))
 	}
@@ -143,6 +146,7 @@ func randomIPv4(r *rand.Rand, depth int) []byte {
 
 func randomIPv6(r *rand.Rand, depth int) []byte {
 	next, content := randomTransport(r, depth)
+	sealRandomly(r, next, content, Join(Src6[:], Dst6[:]))
 	for n := randomChain(r); n > 0; n-- {
 		next, content = randomExtension(r, next, content)
 	}
@@ -214,6 +218,20 @@ func randomProtocol(r *rand.Rand) uint8 {
 		return odd[r.IntN(len(odd))]
 	}
 	return usual[r.IntN(len(usual))]
+}
+
+// sealRandomly stores the checksum of a transport header, the sum of its pseudo-header
+// alone, or neither.
+func sealRandomly(r *rand.Rand, protocol uint8, transport, addresses []byte) {
+	place := map[uint8]int{TCP: 16, UDP: 6, ICMP: 2, ICMPv6: 2}[protocol]
+	if place == 0 || len(transport) < place+2 || r.IntN(3) == 0 {
+		return
+	}
+	pseudo := append(addresses, 0, protocol, byte(len(transport)>>8), byte(len(transport)))
+	binary.BigEndian.PutUint16(transport[place:], ^Checksum(pseudo))
+	if r.IntN(8) != 0 {
+		copy(transport, seal(place, transport, append(addresses, 0, protocol), protocol == ICMP))
+	}
 }
 
 // depthMax is the deepest packet that is put into tunnels: deeper than any parser

@@ -222,6 +222,9 @@ func (m *Monitor) Flip(r *Ref) {
 	*r |= refReoriented
 }
 
+// Held is how many connections and pieces of their streams the monitor holds.
+func (m *Monitor) Held() int { return m.states.used() + m.chunks.used() }
+
 // inline are the names in the Ref itself.
 func (r Ref) inline() list { return list(r & (1<<(nameBits*inlineNames) - 1)) }
 

@@ -24,7 +24,8 @@ func (m *Monitor) sniff(s *state, side int, v []byte) {
 	if n != 0 && n != s.active && n != s.failed && s.flags&(flagConfirmed|flagSniffed) == 0 {
 		m.attach(s, side, n)
 	}
-	if n != 0 || len(o)+len(r) > sniffLimit || s.isHopeless(orig, o) && s.isHopeless(resp, r) {
+	if n != 0 || len(v)+len(views[1-side]) > sniffLimit || s.segments > sniffSegments ||
+		s.isHopeless(orig, o) && s.isHopeless(resp, r) {
 		s.flags |= flagSniffed
 	}
 }

@@ -85,9 +85,12 @@ const (
 // confirming before it is given up: all of them confirm early or never.
 const unconfirmedLimit = 255
 
-// sniffLimit is how many bytes of both sides signatures see (Zeek
-// dpd_buffer_size).
-const sniffLimit = 1024
+// sniffLimit and sniffSegments are how many bytes of both sides signatures see, and
+// in how many pieces (Zeek dpd_buffer_size, dpd_max_packets).
+const (
+	sniffLimit    = 1024
+	sniffSegments = 100
+)
 
 // TCP takes a segment's payload and returns what else follows from it. It must
 // not be called for a decided Ref.
@@ -126,7 +129,7 @@ func (m *Monitor) Skip(r Ref, side int, position uint64, length uint32) bool {
 func (m *Monitor) afterwards(r *Ref, s *state) {
 	switch {
 	case s.flags&flagSniffing == 0 && s.active == 0,
-		m.at.Total > violationLimit && s.isFinal(),
+		m.at.Total+s.skip[orig]+s.skip[resp] > violationLimit && s.isFinal(),
 		s.segments == unconfirmedLimit && s.flags&flagConfirmed == 0:
 		s.flags |= flagSettled
 	}
@@ -480,7 +483,7 @@ func (m *Monitor) begin(s *state, n Name) {
 	s.resetAnalyzer()
 	s.layer++
 	s.flags &^= flagConfirmed
-	s.failed = 0
+	s.failed, s.segments = 0, 0
 	if n == 0 {
 		s.flags = s.flags&^(flagSniffed|flagHopelessOrig|flagHopelessResp) | flagSniffing
 	}
