@@ -36,8 +36,15 @@ func TestAddAndRemove(t *testing.T) {
 		add, remove Name
 		want        string
 	}{
-		{DNS, 0, "dns"}, {DNS, 0, "dns"}, {VXLAN, 0, "dns,vxlan"}, {0, DNS, "vxlan"}, {Teredo, 0, "vxlan,teredo"},
-		{SSL, 0, "vxlan,teredo,ssl"}, {HTTP, 0, "vxlan,teredo,ssl,http"}, {0, SSL, "vxlan,teredo,http"}, {0, FTP, "vxlan,teredo,http"},
+		{DNS, 0, "dns"},
+		{DNS, 0, "dns"},
+		{VXLAN, 0, "dns,vxlan"},
+		{0, DNS, "vxlan"},
+		{Teredo, 0, "vxlan,teredo"},
+		{SSL, 0, "vxlan,teredo,ssl"},
+		{HTTP, 0, "vxlan,teredo,ssl,http"},
+		{0, SSL, "vxlan,teredo,http"},
+		{0, FTP, "vxlan,teredo,http"},
 	} {
 		if tt.add != 0 {
 			m.Add(&ref, tt.add)
@@ -345,8 +352,10 @@ func TestDoesNotAllocate(t *testing.T) {
 			for _, msg := range tt.exchange {
 				b := payloads[msg.payload]
 				if !ref.Decided() {
-					g := Segment{Payload: b, Position: position[msg.side], Delivered: position, Length: uint32(len(b)),
-						Total: 100, Side: msg.side, Port: tt.port, Addr: addr}
+					g := Segment{
+						Payload: b, Position: position[msg.side], Delivered: position, Length: uint32(len(b)),
+						Total: 100, Side: msg.side, Port: tt.port, Addr: addr,
+					}
 					m.TCP(&ref, &g)
 				}
 				position[msg.side] += uint64(len(b))
