@@ -75,7 +75,7 @@ const (
 	bitPartial       = bitProtocol << iota // picked up in midstream
 	bitSeenOrig                            // the originator's first packet was seen
 	bitSeenResp                            // the responder's first packet was seen
-	bitInactive                            // reset in the handshake; the expire check stops
+	bitInactive                            // reset; the expire checks stop
 	bitCloseDeferred                       // a close waits for data
 	bitClosing                             // closeAt is the removal, not the attempt timer
 )

@@ -36,6 +36,9 @@ func (t *Tracker) after(time, d int64) int64 { return max(time+d, t.now) }
 // setTimeout changes how long the connection may be silent, and arms its timer
 // anew.
 func (t *Tracker) setTimeout(c *connection, class timeoutClass) {
+	if c.timeout == class {
+		return
+	}
 	c.timeout = class
 	c.inactivityAt = t.after(c.last, timeouts[class])
 	t.armed = true

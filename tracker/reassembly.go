@@ -118,7 +118,7 @@ func (r *reassembly) drop(d *datagram) {
 func (d *datagram) add(p *bpf.Packet) {
 	from := int(p.FragmentOffset)
 	to := from + int(p.PayloadLength())
-	if from == 0 {
+	if from == 0 && p.State&bpf.StateIPv6 != 0 {
 		d.first.Protocol = p.Protocol
 	}
 	if to > maxDatagramEnd {

@@ -168,6 +168,9 @@ func (t *Tracker) fromEstablished(c *connection, side int, p *bpf.Packet) (closi
 	}
 	if p.Flags.Has(bpf.RST) {
 		t.setState(c, side, TCPReset)
+		if peer.state != TCPReset || peer.previous != TCPEstablished { // Zeek TSA, ConnectionReset
+			c.bits |= bitInactive
+		}
 		closing = true
 	}
 	return closing
@@ -205,11 +208,12 @@ func (t *Tracker) closeSide(c *connection, side int) {
 // TCP_Reassembler.cc, DataPending).
 func (t *Tracker) dataPending(c *connection, side int) bool {
 	e := &c.endpoint[side]
-	if e.bits&bitSkip == 0 {
-		delivered, last := uint64(e.start)+e.delivered, e.lastFull()
-		if last >= delivered && last != delivered && last != delivered+1 {
-			return true
-		}
+	delivered, last := uint64(e.start)+e.delivered, e.lastFull()
+	if e.bits&bitSkip != 0 || last < delivered {
+		return false
+	}
+	if last != delivered && last != delivered+1 {
+		return true
 	}
 	return e.state != TCPReset && t.holds(c, 1-side)
 }

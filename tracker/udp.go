@@ -103,7 +103,7 @@ func (t *Tracker) ntp(c *connection, side int, p *bpf.Packet) {
 	if service.IsNTP(p.Payload, messageLength(p)) {
 		t.services.Add(&c.service, service.NTP)
 	}
-	if len(p.Payload) == 0 || int(p.Window)-udpHeaderLength < ntpMinLength {
+	if len(p.Payload) == 0 || int(p.PayloadLength()) < ntpMinLength {
 		return
 	}
 	const client, server = 3, 4

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	batchSize     = 1024                   // packets per Read
+	batchSize     = 8192                   // packets per Read: handing one over costs a wake-up
 	batchCount    = 2                      // one is read while the other is tracked
 	flushInterval = 500 * time.Millisecond // a row written is readable after at most that
 	lineInterval  = time.Second            // between two states of the status line
