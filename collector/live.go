@@ -22,6 +22,10 @@ type LiveConfig struct {
 	RingBytes int
 	// NoTunnels records the outermost packets alone.
 	NoTunnels bool
+	// VerifyChecksums has checksums judged: a bad IPv4 header's frame is skipped
+	// and counted, other packets have the judgement in their State. Linux 5.18
+	// and later.
+	VerifyChecksums bool
 	// Warn is told what the user should know, a sentence at a time, before it
 	// takes effect. Optional.
 	Warn func(sentence string)

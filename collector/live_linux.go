@@ -131,6 +131,9 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	if err := checkKernel(kernel, release); err != nil {
 		return err
 	}
+	if c.VerifyChecksums && kernel.before(xdpFragsKernel) {
+		return fmt.Errorf("verifying checksums takes Linux 5.18, this is %s: go without, or capture to a file and read that", release)
+	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("counting CPUs: %w", err)
@@ -143,7 +146,7 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 		return err
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
-	l.loader.noTunnels = c.NoTunnels
+	l.loader.noTunnels, l.loader.verify = c.NoTunnels, c.VerifyChecksums
 	if l.ring, err = openRing(l.loader.shared[conntapMapRing]); err != nil {
 		return err
 	}

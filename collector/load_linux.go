@@ -34,6 +34,7 @@ type loader struct {
 	shared map[string]*ebpf.Map
 
 	noTunnels bool // the outermost packets alone
+	verify    bool // judge checksums
 }
 
 // newLoader creates the maps that the programs share, for so many interfaces.
@@ -97,6 +98,9 @@ func (l *loader) configure(spec *ebpf.CollectionSpec, i *Interface, slot uint16)
 	}
 	if l.noTunnels {
 		config.Tunnels = 0
+	}
+	if l.verify {
+		config.Verify = 1
 	}
 	if l.kernel.before(xdpFragsKernel) {
 		config.Layers = 0 // no bpf_loop, no bpf_xdp_load_bytes

@@ -21,6 +21,7 @@ type runFlags struct {
 	interfaces                      []string
 	capture, direction, promiscuous choice
 	ringSize                        byteSize
+	verifyChecksums                 bool
 }
 
 const (
@@ -72,6 +73,8 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	f.promiscuous = choice{"auto", words(collector.PromiscuousChoices)}
 	fs.Var(&f.promiscuous, "promiscuous", "take frames for others: on, off, or auto: on without an address")
 	fs.Var(&f.ringSize, "ring-size", "memory between kernel and conntap, such as 64M (default 16M per CPU)")
+	fs.BoolVar(&f.verifyChecksums, "verify-checksums", false, "verify checksums, at some ns per packet: c in history for bad ones, which\n"+
+		"count for nothing else. One that the card has yet to fill in is sound")
 	f.register(fs, defaultMaxConnections)
 	return c
 }
@@ -112,12 +115,16 @@ func run(f *runFlags) error {
 		RingBytes:   int(f.ringSize),
 		NoTunnels:   !f.intoTunnels(),
 		Warn:        tell,
+
+		VerifyChecksums: f.verifyChecksums,
 	})
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
 	f.announce(source)
-	p := newPipeline(source, f.tracking(), log, out)
+	config := f.tracking()
+	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
+	p := newPipeline(source, config, log, out)
 	p.live, p.quiet = true, f.quiet
 	p.lineText = (&meter{at: p.started}).text
 	err = p.run()
