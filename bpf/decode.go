@@ -105,6 +105,11 @@ func (b *Batch) Next(p *Packet) bool {
 	return true
 }
 
+// InFrame tells whether the next packet is of the same frame as the last one.
+func (b *Batch) InFrame() bool {
+	return len(b.rest) >= recordSizeMin && (*RecordHead)(unsafe.Pointer(unsafe.SliceData(b.rest))).Kind != KindPacket
+}
+
 // Err is what was wrong with the sample, nil if nothing was.
 func (b *Batch) Err() error { return b.err }
 

@@ -10,44 +10,88 @@ const udpHeaderLength = 8
 // segmenter cuts a super-packet, which the stack hands around as one, into the
 // packets that cross the wire, as the kernel's tcp_gso_segment and
 // __udp_gso_segment do. It hands them out piecemeal, because one super-packet
-// gives up to 65,535 of them.
+// gives up to 65,535 of them. One in tunnels gives as many of each carrier: each
+// segment has all headers before it again (skb_udp_tunnel_segment, gre_gso_segment).
 type segmenter struct {
-	next bpf.Packet // the segment to hand out next, but for its lengths and flags
-	// header is the IP and transport headers that each segment repeats, bytes;
-	// payload is what is left to hand out.
-	header, payload uint32
-	size            uint32 // payload of each segment but the last
-	left            uint32 // segments to hand out
-	last            bpf.Flags
+	// records are those of the frame: up to the cut one as the next segment has
+	// them, with the lengths of headers alone.
+	records [bpf.PacketsMax]bpf.Packet
+	count   int // of records
+	cut     int // the record whose payload is cut, -1 for none
+	at      int // the record to hand out next
+
+	first   bool   // the segment is the first one: what stands behind cut is in it
+	payload uint32 // left to hand out, bytes
+	size    uint32 // payload of each segment but the last
+	left    uint32 // segments to hand out
+	last    bpf.Flags
 }
 
-// start takes p for cutting and tells whether it is a super-packet at all: if
-// not, p itself is what went over the wire, and the segmenter is left alone.
-// What was taken before must have been handed out.
-func (s *segmenter) start(p *bpf.Packet) bool {
-	if p.Blocks&bpf.BlockGSO == 0 {
-		return false
+// take begins a frame with its first record. What was taken before must have been
+// handed out. The others come by next and keep, then start must be called.
+func (s *segmenter) take(p *bpf.Packet) {
+	s.records[0], s.count = *p, 1
+}
+
+// next is where the frame's next record is to be stored, nil without room.
+func (s *segmenter) next() *bpf.Packet {
+	if s.count == len(s.records) {
+		return nil
 	}
-	payload, count := p.PayloadLength(), segmentCount(p)
-	if count < 2 {
-		return false
+	return &s.records[s.count]
+}
+
+// keep adds what was stored in next.
+func (s *segmenter) keep() { s.count++ }
+
+// start makes ready to hand out: segments, or the records as they are if there is
+// no super-packet among them.
+func (s *segmenter) start() {
+	s.at, s.first, s.left = 0, true, 1
+	s.cut = s.findCut()
+	if s.cut < 0 {
+		return
 	}
-	s.next = *p
-	s.next.Blocks &^= bpf.BlockGSO
-	s.next.GSOSize, s.next.GSOSegments = 0, 0
-	s.last = s.next.Flags
+	p := &s.records[s.cut]
+	s.payload, s.size, s.left = p.PayloadLength(), uint32(p.GSOSize), segmentCount(p)
+	s.last = p.Flags
 	if p.Protocol == bpf.ProtocolTCP {
-		s.next.Flags &^= bpf.FIN | bpf.PSH
+		p.Flags &^= bpf.FIN | bpf.PSH
 		s.last &^= bpf.CWR
 	}
-	s.header, s.payload = uint32(p.HeaderLength), payload
-	s.size, s.left = uint32(p.GSOSize), count
-	return true
+	for i := range s.records[:s.cut+1] {
+		p := &s.records[i]
+		p.Blocks &^= bpf.BlockGSO
+		p.GSOSize, p.GSOSegments = 0, 0
+		p.IPLength -= s.payload
+	}
+}
+
+// findCut is the innermost super-packet, -1 if there is none. Where a datagram of
+// a UDP super-packet carries a packet, it is the carrier: each of its datagrams
+// has one, of which the first alone is recorded.
+func (s *segmenter) findCut() int {
+	for i := s.count - 1; i >= 0; i-- {
+		p := &s.records[i]
+		if p.Blocks&bpf.BlockGSO == 0 || segmentCount(p) < 2 {
+			continue
+		}
+		if i < s.count-1 && s.records[i+1].Kind == bpf.KindInner && s.records[i+1].IPLength > uint32(p.GSOSize) {
+			return -1 // a frame of one segment, whose headers make the carrier longer
+		}
+		for j := range s.records[:i] {
+			if s.records[j].IPLength < p.IPLength {
+				return -1
+			}
+		}
+		return i
+	}
+	return -1
 }
 
 // segmentCount is how many packets p is on the wire. The device's own count
-// holds where it is plausible: of a tunnelled super-packet the payload is more
-// than the sum of what its segments carry.
+// holds where it is plausible: of a tunnelled super-packet whose inside was not
+// recorded, the payload is more than the sum of what its segments carry.
 func segmentCount(p *bpf.Packet) uint32 {
 	if p.GSOSize == 0 || p.State&(bpf.StateMalformed|bpf.StateFragment) != 0 {
 		return 1
@@ -60,12 +104,12 @@ func segmentCount(p *bpf.Packet) uint32 {
 	return count
 }
 
-// fill stores segments in dst, as many as fit and are left, and says how many.
+// fill stores packets in dst, as many as fit and are left, and says how many.
 // Only the first one of a super-packet carries payload bytes.
 func (s *segmenter) fill(dst []bpf.Packet) int {
-	n := min(len(dst), int(s.left))
-	for i := range n {
-		s.emit(&dst[i])
+	n := 0
+	for ; n < len(dst) && s.left > 0; n++ {
+		s.emit(&dst[n])
 	}
 	return n
 }
@@ -74,20 +118,37 @@ func (s *segmenter) emit(dst *bpf.Packet) {
 	length := min(s.size, s.payload)
 	if s.left == 1 {
 		length = s.payload
-		s.next.Flags = s.last
 	}
-	*dst = s.next
-	dst.IPLength = s.header + length
-	dst.Payload = dst.Payload[:min(len(dst.Payload), int(length))]
-	if dst.Protocol == bpf.ProtocolUDP {
-		dst.Window = uint16(udpHeaderLength + length)
+	*dst = s.records[s.at]
+	if s.at <= s.cut {
+		s.shape(dst, length)
 	}
+	s.at++
+	if s.at == s.count || s.at > s.cut && !s.first {
+		s.at, s.first = 0, false
+		s.payload -= length
+		s.left--
+	}
+}
 
-	s.next.Payload = nil
-	if s.next.Protocol == bpf.ProtocolTCP {
-		s.next.Seq += length
-		s.next.Flags &^= bpf.CWR
+// shape makes dst a packet of the next segment, of which length bytes of payload
+// are, and the record that of the one after it.
+func (s *segmenter) shape(dst *bpf.Packet, length uint32) {
+	record := &s.records[s.at]
+	dst.IPLength += length
+	dst.Payload = dst.Payload[:min(len(dst.Payload), int(dst.PayloadLength()))]
+	record.Payload = nil
+	if dst.Protocol == bpf.ProtocolUDP {
+		dst.Window = uint16(udpHeaderLength + dst.PayloadLength())
 	}
-	s.payload -= length
-	s.left--
+	if s.at < s.cut {
+		return
+	}
+	if s.left == 1 {
+		dst.Flags = s.last
+	}
+	if dst.Protocol == bpf.ProtocolTCP {
+		record.Seq += length
+		record.Flags &^= bpf.CWR
+	}
 }

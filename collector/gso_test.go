@@ -4,6 +4,8 @@ package collector
 
 import (
 	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 
 	"conntap/bpf"
@@ -49,7 +51,7 @@ func TestSegmenter(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var s segmenter
-			if !s.start(&tt.p) {
+			if !start(&s, tt.p) {
 				t.Fatal("want a super-packet, got an ordinary one")
 			}
 			got := drain(t, &s, 1) // the hardest way: one at a time
@@ -87,11 +89,11 @@ func TestSegmenterOrdinaryPackets(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var s segmenter
-			if s.start(&tt.p) {
+			if start(&s, tt.p) {
 				t.Error("want an ordinary packet, got a super-packet")
 			}
-			if s.fill(make([]bpf.Packet, 1)) != 0 {
-				t.Error("want no segment")
+			if got := drain(t, &s, 3); len(got) != 1 || !reflect.DeepEqual(got[0], tt.p) {
+				t.Errorf("want the packet as it is, got %+v", got)
 			}
 		})
 	}
@@ -104,7 +106,7 @@ func TestSegmenterSums(t *testing.T) {
 		for _, size := range []uint16{1, 7, 536, 1448, 8948, 65535} {
 			p := superPacket(payload, size, 0, bpf.ACK|bpf.FIN)
 			var s segmenter
-			if !s.start(&p) {
+			if !start(&s, p) {
 				continue
 			}
 			var bytes, fins uint32
@@ -130,9 +132,112 @@ func TestSegmenterAllocates(t *testing.T) {
 	p := superPacket(65000, 1448, 0, bpf.ACK)
 	dst := make([]bpf.Packet, 64)
 	var s segmenter
-	if n := testing.AllocsPerRun(100, func() { s.start(&p); s.fill(dst) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { s.take(&p); s.start(); s.fill(dst) }); n != 0 {
 		t.Errorf("want no allocation, got %v", n)
 	}
+}
+
+// TestSegmenterTunnels: each segment of a super-packet in tunnels has all carriers.
+func TestSegmenterTunnels(t *testing.T) {
+	tcp := superPacket(3000, 1448, 3, bpf.ACK|bpf.PSH)
+	tcp.Kind, tcp.TunnelDepth = bpf.KindInner, 1
+	deeper := tcp
+	deeper.TunnelDepth = 2
+	small := superPacket(1000, 1448, 1, bpf.ACK)
+	small.Kind = bpf.KindInner
+	violation := bpf.Packet{Kind: bpf.KindViolation, TunnelDepth: 1, Blocks: bpf.BlockTunnel}
+	tests := []struct {
+		name  string
+		frame []bpf.Packet
+		want  []string // kind, protocol, IP length, payload length, sequence number, flags, window, payload
+	}{
+		{"VXLAN", []bpf.Packet{carrierOf(&tcp, bpf.ProtocolUDP, 28, 22), tcp}, []string{
+			"1 17 1550 1522 0 0 1530 0123456789", "2 6 1500 1448 fffffc00 10 500 0123456789",
+			"1 17 1550 1522 0 0 1530 ", "2 6 1500 1448 1a8 10 500 ",
+			"1 17 206 178 0 0 186 ", "2 6 156 104 750 18 500 ",
+		}},
+		{"GRE", []bpf.Packet{carrierOf(&tcp, bpf.ProtocolGRE, 20, 4), tcp}, []string{
+			"1 47 1524 1504 0 0 0 0123456789", "2 6 1500 1448 fffffc00 10 500 0123456789",
+			"1 47 1524 1504 0 0 0 ", "2 6 1500 1448 1a8 10 500 ",
+			"1 47 180 160 0 0 0 ", "2 6 156 104 750 18 500 ",
+		}},
+		{"two carriers", twoCarriers(&deeper), []string{
+			"1 4 1570 1550 0 0 0 0123456789", "2 17 1550 1522 0 0 1530 0123456789", "2 6 1500 1448 fffffc00 10 500 0123456789",
+			"1 4 1570 1550 0 0 0 ", "2 17 1550 1522 0 0 1530 ", "2 6 1500 1448 1a8 10 500 ",
+			"1 4 226 206 0 0 0 ", "2 17 206 178 0 0 186 ", "2 6 156 104 750 18 500 ",
+		}},
+		{"datagrams that each carry a packet", []bpf.Packet{udpSuperPacket(2000, 800), inDatagram(700)}, []string{
+			"1 17 828 800 0 0 808 0123456789", "2 6 700 660 0 0 0 ", "1 17 828 800 0 0 808 ", "1 17 428 400 0 0 408 ",
+		}},
+		{"datagrams that break the rules", []bpf.Packet{udpSuperPacket(1000, 800), violation}, []string{
+			"1 17 828 800 0 0 808 0123456789", "3 0 0 0 0 0 0 ", "1 17 228 200 0 0 208 ",
+		}},
+		{"one segment", []bpf.Packet{carrierOf(&small, bpf.ProtocolUDP, 28, 22), small}, []string{
+			"1 17 1102 1074 0 0 1082 0123456789", "2 6 1052 1000 fffffc00 10 500 0123456789",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for room := 1; room <= 10; room++ {
+				var s segmenter
+				start(&s, tt.frame...)
+				var got []string
+				for _, p := range drain(t, &s, room) {
+					got = append(got, fmt.Sprintf("%d %d %d %d %x %x %d %s",
+						p.Kind, p.Protocol, p.IPLength, p.PayloadLength(), p.Seq, uint8(p.Flags), p.Window, p.Payload))
+				}
+				if !reflect.DeepEqual(got, tt.want) {
+					t.Fatalf("room for %d:\nwant\n%s\ngot\n%s", room, strings.Join(tt.want, "\n"), strings.Join(got, "\n"))
+				}
+			}
+		})
+	}
+}
+
+// carrierOf is a packet that carries p, with header bytes before its payload and
+// further ones of the tunnel's own.
+func carrierOf(p *bpf.Packet, protocol uint8, header uint16, further uint32) bpf.Packet {
+	carrier := *p
+	carrier.Kind, carrier.TunnelDepth = bpf.KindPacket, 0
+	carrier.Protocol, carrier.HeaderLength = protocol, header
+	carrier.IPLength = uint32(header) + further + p.IPLength
+	carrier.Seq, carrier.Ack, carrier.Flags, carrier.Window = 0, 0, 0, 0
+	if protocol == bpf.ProtocolUDP {
+		carrier.Window = uint16(8 + further + p.IPLength)
+	}
+	return carrier
+}
+
+// twoCarriers is p in VXLAN in IP.
+func twoCarriers(p *bpf.Packet) []bpf.Packet {
+	vxlan := carrierOf(p, bpf.ProtocolUDP, 28, 22)
+	vxlan.Kind, vxlan.TunnelDepth = bpf.KindInner, 1
+	return []bpf.Packet{carrierOf(&vxlan, bpf.ProtocolIPIP, 20, 0), vxlan, *p}
+}
+
+// udpSuperPacket is several datagrams.
+func udpSuperPacket(payload int, size uint16) bpf.Packet {
+	p := superPacket(payload, size, 0, 0)
+	return carrierOf(&p, bpf.ProtocolUDP, 28, uint32(payload)-p.IPLength)
+}
+
+// inDatagram is the packet that the first of several datagrams carries.
+func inDatagram(length uint32) bpf.Packet {
+	return bpf.Packet{
+		Protocol: bpf.ProtocolTCP, Kind: bpf.KindInner, TunnelDepth: 1, Blocks: bpf.BlockGSO | bpf.BlockTunnel,
+		HeaderLength: 40, IPLength: length, GSOSize: 800,
+	}
+}
+
+// start has s take a frame and tells whether there is a super-packet in it.
+func start(s *segmenter, frame ...bpf.Packet) bool {
+	s.take(&frame[0])
+	for i := range frame[1:] {
+		*s.next() = frame[1+i]
+		s.keep()
+	}
+	s.start()
+	return s.cut >= 0
 }
 
 func drain(t *testing.T, s *segmenter, room int) []bpf.Packet {

@@ -271,6 +271,9 @@ func (l *Live) fillLater(dst []bpf.Packet) (int, error) {
 func (l *Live) fill(dst []bpf.Packet) (n int, err error) {
 	l.ring.release(l.inBatch)
 	n = l.segments.fill(dst)
+	for i := range dst[:n] {
+		l.payloads.keep(&dst[i])
+	}
 	var latest int64
 	for n < len(dst) {
 		if !l.batch.Next(&dst[n]) {
@@ -282,14 +285,29 @@ func (l *Live) fill(dst []bpf.Packet) (n int, err error) {
 		}
 		latest = max(latest, dst[n].Time)
 		l.payloads.keep(&dst[n])
-		if l.segments.start(&dst[n]) {
-			n += l.segments.fill(dst[n:])
-		} else {
+		if dst[n].Blocks&bpf.BlockGSO == 0 {
 			n++
+			continue
 		}
+		l.takeFrame(&dst[n])
+		n += l.segments.fill(dst[n:])
 	}
 	l.advance(latest - stampMargin)
 	return n, err
+}
+
+// takeFrame hands to the segmenter the first packet of a frame, and the others.
+func (l *Live) takeFrame(p *bpf.Packet) {
+	l.segments.take(p)
+	for l.batch.InFrame() {
+		next := l.segments.next()
+		if next == nil || !l.batch.Next(next) {
+			break
+		}
+		l.payloads.keep(next)
+		l.segments.keep()
+	}
+	l.segments.start()
 }
 
 // nextBatch goes on to the next sample, if there is one.

@@ -295,6 +295,37 @@ func TestSuperPacket(t *testing.T) {
 	}
 }
 
+// TestTunnelledSuperPacket has carrier and inner packet of a super-packet recorded,
+// so that each segment gets both.
+func TestTunnelledSuperPacket(t *testing.T) {
+	requireBPF(t)
+	k := newTestRun(t, conntapProgConntapTcEgress, bpf.HookTCEgress, func(*conntapConfig) {})
+	inner := frametest.IPv4{Protocol: frametest.TCP}.Packet(frametest.Segment{SrcPort: 1, DstPort: 2}.Bytes(make([]byte, 1000)...))
+	vxlan := frametest.VXLAN(1, frametest.Ethernet(frametest.TypeIPv4, inner))
+	outer := frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(40000, frametest.PortVXLAN, vxlan...))
+	context := skbContext{GSOSegments: 10, GSOSize: 100}
+	if _, err := k.program.Run(&ebpf.RunOptions{Data: frametest.Ethernet(frametest.TypeIPv4, outer), Context: context}); err != nil {
+		t.Fatal(err)
+	}
+	var s segmenter
+	if !start(&s, k.packets(t)...) {
+		t.Fatal("want a super-packet")
+	}
+	got := drain(t, &s, 7)
+	if len(got) != 20 {
+		t.Fatalf("want 20 packets, got %d", len(got))
+	}
+	for i, p := range got {
+		want := uint32(190) // 28 of UDP over IPv4, 22 of VXLAN, 40, 100
+		if i%2 == 1 {
+			want = 140
+		}
+		if p.IPLength != want {
+			t.Errorf("packet %d: want %d bytes, got %d", i, want, p.IPLength)
+		}
+	}
+}
+
 // TestLost fills the ring: what finds no room is counted, here and in the batch
 // after it.
 func TestLost(t *testing.T) {
