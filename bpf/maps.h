@@ -24,12 +24,14 @@ struct config {
 			    * for XDP, bpf_xdp_load_bytes (5.18). 0: such frames are REASON_LOAD */
 	__u8 tunnels;	   /* 1: record what is inside tunnels too; wants `layers` */
 	__u8 verify;	   /* 1: judge checksums, and sum up fragments; wants `layers` */
+	__u8 service;	   /* 1: record how a flow's first payload packets begin */
 	__u32 wakeup_mask; /* the reader is woken when (sequence & mask) == 0: 0 is always */
 };
-const volatile struct config config = {.l2 = 1, .layers = 1, .tunnels = 1, .wakeup_mask = 255};
+const volatile struct config config = {
+    .l2 = 1, .layers = 1, .tunnels = 1, .service = 1, .wakeup_mask = 255};
 
 /* Where the records of a frame begin is below this: the last one stands behind at
- * most one of 112 bytes and four of 120. It is of 400 at most, a fragment's. */
+ * most one of 168 bytes and four of 176. It is of 400 at most, a fragment's. */
 #define RECORDS_SIZE 1024
 
 #define CHUNK_SIZE 512 /* the most that bpf_csum_diff takes before kernel 6.13 */
@@ -161,6 +163,25 @@ struct {
 	__type(key, __u32);
 	__type(value, struct staging);
 } staging SEC(".maps");
+
+#define FLOW_SLOTS 8192	    /* the most that a per-CPU value takes: 32 KiB */
+#define FLOW_PAYLOADS_MAX 4 /* of a flow's direction, that are recorded */
+#define FLOW_COUNT_MASK 7
+
+/* Flows by their hash, for a guess at what is new; two in one slot drive each other
+ * out. Each is the hash's lower bits but FLOW_COUNT_MASK's, and there the number of
+ * payload packets that were seen. */
+struct flows {
+	__u32 slots[FLOW_SLOTS];
+};
+
+/* One struct flows per CPU. Hooks share it: a race makes a guess wrong, no more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flows);
+} flows_seen SEC(".maps");
 
 /* Key: config.interface * HOOK_COUNT + enum hook; max_entries is set at load.
  * Value: struct counters, per CPU. Read by user space. */

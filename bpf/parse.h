@@ -21,6 +21,7 @@
 #include "checksum.h"
 #include "layer.h"
 #include "link.h"
+#include "service.h"
 #include "tunnel.h"
 
 /* parse_direct: this frame is for parse_layers. Not a reason. */
@@ -679,6 +680,8 @@ static __always_inline __u32 append_record(struct walk *walk, int xdp, struct re
 
 	end += r->head.state & STATE_IPV6 ? sizeof(r->ipv6) : sizeof(r->ipv4);
 	end = append_blocks(s, &r->head, end);
+	if (config.service && !s->frame.payload && is_first_payload(r))
+		s->frame.payload = PAYLOAD_SERVICE;
 	if (s->frame.payload && (xdp == 0 || config.layers))
 		end = append_payload(walk, xdp, &r->head, end);
 	r->head.words = (end - at) / 8;

@@ -22,6 +22,8 @@ type conntapConfig struct {
 	Layers     uint8
 	Tunnels    uint8
 	Verify     uint8
+	Service    uint8
+	_          [3]byte
 	WakeupMask uint32
 }
 
@@ -32,6 +34,11 @@ type conntapCounters struct {
 	Filtered uint64
 	Lost     uint64
 	Skipped  [23]uint64
+}
+
+type conntapFlows struct {
+	_     structs.HostLayout
+	Slots [8192]uint32
 }
 
 type conntapStaging struct {
@@ -177,6 +184,7 @@ type conntapStaging struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	conntapMapCounters          = "counters"
+	conntapMapFlowsSeen         = "flows_seen"
 	conntapMapRing              = "ring"
 	conntapMapStaging           = "staging"
 	conntapProgConntapTcEgress  = "conntap_tc_egress"
@@ -238,9 +246,10 @@ type conntapProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type conntapMapSpecs struct {
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Ring     *ebpf.MapSpec `ebpf:"ring"`
-	Staging  *ebpf.MapSpec `ebpf:"staging"`
+	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	FlowsSeen *ebpf.MapSpec `ebpf:"flows_seen"`
+	Ring      *ebpf.MapSpec `ebpf:"ring"`
+	Staging   *ebpf.MapSpec `ebpf:"staging"`
 }
 
 // conntapVariableSpecs contains global variables before they are loaded into the kernel.
@@ -270,14 +279,16 @@ func (o *conntapObjects) Close() error {
 //
 // It can be passed to loadConntapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type conntapMaps struct {
-	Counters *ebpf.Map `ebpf:"counters"`
-	Ring     *ebpf.Map `ebpf:"ring"`
-	Staging  *ebpf.Map `ebpf:"staging"`
+	Counters  *ebpf.Map `ebpf:"counters"`
+	FlowsSeen *ebpf.Map `ebpf:"flows_seen"`
+	Ring      *ebpf.Map `ebpf:"ring"`
+	Staging   *ebpf.Map `ebpf:"staging"`
 }
 
 func (m *conntapMaps) Close() error {
 	return _ConntapClose(
 		m.Counters,
+		m.FlowsSeen,
 		m.Ring,
 		m.Staging,
 	)

@@ -46,7 +46,7 @@ func newLoader(kernel kernelVersion, interfaces int, ringBytes uint32) (*loader,
 	spec.Maps[conntapMapRing].MaxEntries = ringBytes
 	spec.Maps[conntapMapCounters].MaxEntries = uint32(interfaces * bpf.HookCount)
 	l := &loader{spec: spec, kernel: kernel, clsact: kernel.before(tcxKernel), shared: map[string]*ebpf.Map{}}
-	for _, name := range []string{conntapMapRing, conntapMapCounters, conntapMapStaging} {
+	for _, name := range []string{conntapMapRing, conntapMapCounters, conntapMapStaging, conntapMapFlowsSeen} {
 		m, err := ebpf.NewMap(spec.Maps[name])
 		if err != nil {
 			l.close()

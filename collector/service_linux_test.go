@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"bytes"
+	"runtime"
+	"slices"
+	"testing"
+
+	"conntap/bpf"
+	"conntap/bpf/frametest"
+)
+
+// TestFirstPayloads holds which packets' payload is recorded: of the first four
+// that have any, in each direction of a flow, counted anew from a SYN.
+func TestFirstPayloads(t *testing.T) {
+	requireBPF(t)
+	payload := bytes.Repeat([]byte("conntap "), 12)
+	ports := func(src, dst uint16, flags uint8, payload ...byte) []byte {
+		return frametest.IPv4{Protocol: frametest.TCP}.Packet(frametest.Segment{SrcPort: src, DstPort: dst, Flags: flags}.Bytes(payload...))
+	}
+	udp := func(payload ...byte) []byte {
+		return frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(1000, 80, payload...))
+	}
+	udp6 := func(payload ...byte) []byte {
+		return frametest.IPv6{Next: frametest.UDP}.Packet(frametest.Datagram(1000, 80, payload...))
+	}
+	const ack, syn = 0x10, 0x02
+	tests := []struct {
+		name    string
+		packets [][]byte
+		want    []int // bytes recorded
+	}{
+		{"longer than is recorded", repeated(ports(1000, 80, ack, payload...), 6), []int{64, 64, 64, 64, 0, 0}},
+		{"shorter", [][]byte{ports(1001, 80, ack, payload[:5]...)}, []int{5}},
+		{"without payload none is counted", slices.Concat(repeated(ports(1002, 80, ack), 5),
+			repeated(ports(1002, 80, ack, 1), 5)), []int{0, 0, 0, 0, 0, 1, 1, 1, 1, 0}},
+		{
+			"each direction", slices.Concat(repeated(ports(1003, 80, ack, 1), 5), repeated(ports(80, 1003, ack, 1, 2), 5)),
+			[]int{1, 1, 1, 1, 0, 2, 2, 2, 2, 0},
+		},
+		{"a SYN", slices.Concat(repeated(ports(1004, 80, ack, 1), 5), repeated(ports(1004, 80, syn), 1),
+			repeated(ports(1004, 80, ack, 1), 5)), []int{1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0}},
+		{"a SYN with payload", slices.Concat(repeated(ports(1005, 80, ack, 1), 5), repeated(ports(1005, 80, syn, 1, 2), 1),
+			repeated(ports(1005, 80, ack, 1), 4)), []int{1, 1, 1, 1, 0, 2, 1, 1, 1, 0}},
+		{"UDP", repeated(udp(payload...), 5), []int{64, 64, 64, 64, 0}},
+		{"UDP over IPv6", repeated(udp6(payload...), 5), []int{64, 64, 64, 64, 0}},
+		{"UDP without payload", repeated(udp(), 1), []int{0}},
+	}
+	for _, path := range []struct {
+		name   string
+		linear int
+	}{{"direct", 0}, {"layers", 14}} {
+		for _, tt := range tests {
+			t.Run(path.name+", "+tt.name, func(t *testing.T) {
+				k := newTestRun(t, conntapProgConntapXdp, bpf.HookXDP, func(*conntapConfig) {})
+				if path.linear != 0 {
+					requireLinear(t, k, path.linear)
+				}
+				var got []int
+				runPinned(t, func() {
+					for _, packet := range tt.packets {
+						got = append(got, k.payloadOf(t, packet, path.linear))
+					}
+				})
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("want %v, got %v", tt.want, got)
+				}
+			})
+		}
+	}
+}
+
+// payloadOf is how many bytes of an IP packet's payload are recorded. They must be
+// the first.
+func (k *testRun) payloadOf(t *testing.T, packet []byte, linear int) int {
+	t.Helper()
+	etherType := uint16(frametest.TypeIPv4)
+	if packet[0]>>4 == 6 {
+		etherType = frametest.TypeIPv6
+	}
+	frame := frametest.Ethernet(etherType, packet)
+	if err := k.run(t, frame, linear); err != nil {
+		t.Fatal(err)
+	}
+	var p bpf.Packet
+	if !k.packet(t, &p) {
+		t.Fatalf("no record: %+v", k.count(t))
+	}
+	if want := packet[p.HeaderLength:]; !bytes.HasPrefix(want, p.Payload) {
+		t.Errorf("want the start of %x, got %x", want, p.Payload)
+	}
+	n := len(p.Payload)
+	k.ring.release(true)
+	return n
+}
+
+// TestNoFirstPayloads has none recorded.
+func TestNoFirstPayloads(t *testing.T) {
+	requireBPF(t)
+	k := newTestRun(t, conntapProgConntapXdp, bpf.HookXDP, func(c *conntapConfig) { c.Service = 0 })
+	packet := frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(1000, 80, 1, 2, 3))
+	if n := k.payloadOf(t, packet, 0); n != 0 {
+		t.Errorf("want no payload, got %d bytes", n)
+	}
+}
+
+func repeated(packet []byte, times int) [][]byte {
+	return slices.Repeat([][]byte{packet}, times)
+}
+
+// runPinned runs f on one CPU: each has its own table of flows.
+func runPinned(t *testing.T, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := pinned(0, func() error { f(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
