@@ -32,14 +32,17 @@ type datagram struct {
 	started int64      // network time of the fragment that came first
 	first   bpf.Packet // that fragment, without payload
 	covered []span     // of the payload, in order, apart from each other
-	payload []byte     // what is at hand of it
+	payload []byte     // what is at hand of it, each fragment's at its place
 	sum     uint16     // of the fragments so far
 	// unsummed: the sum of a fragment is not known, or of the part that was new.
 	unsummed bool
 	length   int // of the payload; 0 until a last fragment came
 }
 
-type span struct{ from, to int }
+type span struct {
+	from, to int
+	atHand   int // bytes that were there of it, from its start
+}
 
 // reassembly puts fragments together (Zeek src/Frag.cc). Fragments are rare: what
 // the path of other packets must not do, this one may.
@@ -153,8 +156,9 @@ func (d *datagram) cover(from, to int, p *bpf.Packet) (fresh int) {
 			}
 			end = min(to, d.covered[at].from)
 		}
-		d.take(from, p.Payload[min(from-start, len(p.Payload)):min(end-start, len(p.Payload))])
-		d.covered = slices.Insert(d.covered, at, span{from, end})
+		bytes := p.Payload[min(from-start, len(p.Payload)):min(end-start, len(p.Payload))]
+		d.take(from, bytes)
+		d.covered = slices.Insert(d.covered, at, span{from, end, len(bytes)})
 		fresh += end - from
 		from = end
 	}
@@ -167,6 +171,19 @@ func (d *datagram) take(from int, bytes []byte) {
 		d.payload = append(d.payload, make([]byte, need-len(d.payload))...)
 	}
 	copy(d.payload[from:], bytes)
+}
+
+// begin is the payload up to the first byte that is not at hand: live, a fragment
+// brings no more than its beginning.
+func (d *datagram) begin() []byte {
+	end := 0
+	for _, s := range d.covered {
+		if s.from > end {
+			break
+		}
+		end = s.from + s.atHand
+	}
+	return d.payload[:end]
 }
 
 // complete tells whether nothing is missing.
@@ -196,7 +213,7 @@ func (t *Tracker) fragment(p *bpf.Packet, l *layer) {
 	if d.unsummed {
 		d.sum = 0
 	}
-	n, _ := t.config.Parser.ParseDatagram(&d.first, d.payload, d.length, d.sum, t.joined[:])
+	n, _ := t.config.Parser.ParseDatagram(&d.first, d.begin(), d.length, d.sum, t.joined[:])
 	for i := range t.joined[:n] {
 		q := &t.joined[i]
 		q.Time, q.Ordinal, q.Hook, q.Interface = p.Time, p.Ordinal, p.Hook, p.Interface
