@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"testing"
@@ -116,6 +117,28 @@ func (n *namespace) addVeth(t testing.TB, name string, peer *namespace, peerName
 			return netlink.LinkSetUp(device)
 		})
 	}
+}
+
+// addVXLAN makes a VXLAN interface that is up, over an interface with addresses, to
+// one peer.
+func (n *namespace) addVXLAN(t testing.TB, name, over, peer string) {
+	t.Helper()
+	n.do(t, func() error {
+		device, err := netlink.LinkByName(over)
+		if err != nil {
+			return err
+		}
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.MTU = name, device.Attrs().MTU-50
+		vxlan := &netlink.Vxlan{
+			LinkAttrs: attrs, VxlanId: 7, VtepDevIndex: device.Attrs().Index,
+			Group: net.ParseIP(peer), Port: 4789, Learning: true,
+		}
+		if err := netlink.LinkAdd(vxlan); err != nil {
+			return fmt.Errorf("adding %s: %w", name, err)
+		}
+		return netlink.LinkSetUp(vxlan)
+	})
 }
 
 func (n *namespace) addAddress(t testing.TB, name string, addresses ...string) {

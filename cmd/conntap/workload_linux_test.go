@@ -117,6 +117,47 @@ func TestRouterWorkload(t *testing.T) {
 	t.Logf("%d connections, %d packets, 0 lost", len(m.rows), m.live.Stats().Packets)
 }
 
+// TestVXLANWorkload captures both directions of the interface below a VXLAN device,
+// whose super-packets have the carriers' headers in front.
+func TestVXLANWorkload(t *testing.T) {
+	server, client := newNamespace(t), newNamespace(t)
+	client.addVeth(t, "eth0", server, "eth0", 1550)
+	server.addAddress(t, "eth0", "10.8.0.1/24")
+	client.addAddress(t, "eth0", "10.8.0.2/24")
+	server.addVXLAN(t, "vx0", "eth0", "10.8.0.2")
+	client.addVXLAN(t, "vx0", "eth0", "10.8.0.1")
+	server.addAddress(t, "vx0", serverIPv4+"/24", serverIPv6+"/64")
+	client.addAddress(t, "vx0", "10.7.1.2/24", "fd07:1::2/64")
+	for _, n := range []*namespace{server, client} { // as in TestHostWorkload
+		n.do(t, exec.Command("ethtool", "-K", "eth0", "tso", "off", "gso", "on",
+			"tx-udp_tnl-segmentation", "off", "tx-udp_tnl-csum-segmentation", "off").Run)
+	}
+	client.do(t, exec.Command("ethtool", "-K", "eth0", "gro", "on").Run)
+
+	time.Sleep(settled)
+	before := interfaceCounters(t, client)
+	m := startMonitor(t, client, collector.LiveConfig{Interfaces: []string{"eth0"}})
+	w := startServer(t, server)
+	w.requests(t, client, 1000)
+	w.bulk(t, client)
+	m.stop(t)
+
+	w.compare(t, m)
+	m.compareCounters(t, before, interfaceCounters(t, client))
+	sent, received := m.hooks[bpf.HookTCEgress].longest, m.hooks[bpf.HookTCIngress].longest
+	if sent < superFrame || received < mergedFrame {
+		t.Errorf("want super-packets of more than %d bytes sent and %d received, the longest were %d and %d",
+			superFrame, mergedFrame, sent, received)
+	}
+	for i := range m.rows {
+		if got := len(m.rows[i].TunnelParents); got != 2 { // each side sends from a port of its own
+			t.Fatalf("want every connection inside a carrier each way, got %d", got)
+		}
+	}
+	t.Logf("%d connections, %d packets of %d records, longest carrier %d bytes sent, %d received, 0 lost",
+		len(m.rows), m.live.Stats().Packets, m.live.Stats().Recorded, sent, received)
+}
+
 // monitor is a live source and a tracker at work.
 type monitor struct {
 	live *collector.Live
@@ -158,6 +199,7 @@ func (m *monitor) run() {
 		if c.Protocol == bpf.ProtocolTCP {
 			row := *c
 			row.History = append([]byte(nil), c.History...)
+			row.TunnelParents = append([]tracker.UID(nil), c.TunnelParents...)
 			m.rows = append(m.rows, row)
 		}
 	})
@@ -182,7 +224,11 @@ func (m *monitor) run() {
 	}
 }
 
+// count books what was on the wire: of a packet in tunnels, the outermost.
 func (m *monitor) count(p *bpf.Packet) {
+	if p.Kind != bpf.KindPacket {
+		return
+	}
 	h := &m.hooks[p.Hook]
 	h.packets++
 	h.bytes += uint64(p.IPLength) + 14
