@@ -12,7 +12,7 @@ func (t *Tracker) fillRow(c *connection) {
 		UID:         t.uid(c),
 		Start:       c.start,
 		Last:        c.last,
-		ClockOffset: t.offsets[c.offset],
+		ClockOffset: t.offsets.at(c.offset).value,
 		Protocol:    c.protocol,
 		History:     history,
 		Service:     t.services.Service(c.service),

@@ -153,6 +153,26 @@ func TestClockOffset(t *testing.T) {
 	}
 }
 
+// TestClockOffsetsAreBounded checks that offsets go with the last connection that
+// noted them.
+func TestClockOffsetsAreBounded(t *testing.T) {
+	tr := New(Config{}, func(*Conn) {})
+	for i := range int64(10 * slabChunk) {
+		tr.SetClockOffset(i)
+		p := tcpPacket(i, false, bpf.SYN, 1000, 0, 0)
+		p.SrcPort = uint16(40000 + i%4) // at most four are open
+		p.Seq += uint32(i)
+		tr.Track([]bpf.Packet{p})
+	}
+	if got := len(tr.offsets.chunks); got != 1 {
+		t.Errorf("want room for a few offsets, got %d chunks", got)
+	}
+	tr.Close()
+	if n := len(tr.offsets.free); uint32(n)+2 != tr.offsets.next {
+		t.Errorf("want all offsets given back but the one in force, got %d of %d", n, tr.offsets.next-1)
+	}
+}
+
 // TestNames checks that every state and cause has a name of its own, and that
 // other values have one too.
 func TestNames(t *testing.T) {

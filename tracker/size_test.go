@@ -23,7 +23,7 @@ func TestConnectionSize(t *testing.T) {
 
 // TestSlabsHoldNoPointers keeps the garbage collector out of the slabs.
 func TestSlabsHoldNoPointers(t *testing.T) {
-	for _, v := range []any{connection{}, cold{}, extra{}, block{}, historyChunk{}, readyEntry{}, idleEnds{}} {
+	for _, v := range []any{connection{}, cold{}, extra{}, block{}, historyChunk{}, clockOffset{}, readyEntry{}, idleEnds{}} {
 		if path := pointerIn(reflect.TypeOf(v)); path != "" {
 			t.Errorf("%T%s holds a pointer", v, path)
 		}

@@ -53,8 +53,9 @@ type Tracker struct {
 	config Config
 	emit   func(*Conn)
 
-	now     int64   // network time: the latest time seen, ns
-	offsets []int64 // wall-clock offsets; the last one is in force
+	now     int64 // network time: the latest time seen, ns
+	offsets slab[clockOffset]
+	offset  uint32 // index into offsets: the one in force
 
 	connections slab[connection]
 	cold        slab[cold]
@@ -86,7 +87,8 @@ type Tracker struct {
 // New returns a tracker that hands every connection that ends to emit, which
 // must not call the tracker and must not keep its argument.
 func New(config Config, emit func(*Conn)) *Tracker {
-	t := &Tracker{config: config, emit: emit, offsets: []int64{0}, services: service.New()}
+	t := &Tracker{config: config, emit: emit, services: service.New()}
+	t.SetClockOffset(0)
 	t.table.init()
 	t.wheel.connections = &t.connections
 	t.wheel.next = never
@@ -106,15 +108,6 @@ func New(config Config, emit func(*Conn)) *Tracker {
 
 // Stats returns the account so far.
 func (t *Tracker) Stats() Stats { return t.stats }
-
-// SetClockOffset sets what to add to the packets' clock to get ns since 1970, for
-// connections that open from now on. It keeps every value that differs from the
-// one before.
-func (t *Tracker) SetClockOffset(offset int64) {
-	if t.offsets[len(t.offsets)-1] != offset {
-		t.offsets = append(t.offsets, offset)
-	}
-}
 
 // Track takes packets in the order in which they came. It reads payloads, and
 // keeps nothing of them.
@@ -274,7 +267,7 @@ func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection,
 	t.stats.Open++
 	c.addr, c.port, c.protocol = k.addr, k.port, k.protocol
 	c.start, c.last, c.ordinal = p.Time, p.Time, p.Ordinal
-	c.offset = uint32(len(t.offsets) - 1)
+	c.offset = t.noteOffset()
 	c.bits = bitLive
 	c.endpoint[orig].openStream(k.protocol)
 	c.endpoint[resp].openStream(k.protocol)
@@ -379,6 +372,7 @@ func (t *Tracker) remove(i uint32, c *connection, cause Cause) {
 		t.extra.put(c.extra)
 	}
 	t.closeApplication(c, cause)
+	t.dropOffset(c.offset)
 	c.bits = 0
 	t.connections.put(i)
 	t.emit(&t.row)
