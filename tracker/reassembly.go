@@ -225,8 +225,10 @@ func (t *Tracker) fragment(p *bpf.Packet, l *layer) {
 		}
 		switch {
 		case i == 0:
+			t.stats.Joined++
 			t.packet(q, &at, l)
 		case q.Kind == bpf.KindInner:
+			t.stats.Joined++
 			t.inner(q, &at)
 		default:
 			t.noteTunnel(q)

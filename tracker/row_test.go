@@ -183,10 +183,13 @@ func TestNames(t *testing.T) {
 	for c := range Cause(CauseCount) {
 		seen[c.String()] = true
 	}
-	if len(seen) != StateCount+CauseCount || seen[""] {
-		t.Errorf("want %d names, got %v", StateCount+CauseCount, seen)
+	for transport := range Transport(TransportCount) {
+		seen[transport.String()] = true
 	}
-	if State(200).String() == "" || Cause(200).String() == "" {
+	if len(seen) != StateCount+CauseCount+TransportCount || seen[""] {
+		t.Errorf("want %d names, got %v", StateCount+CauseCount+TransportCount, seen)
+	}
+	if State(200).String() == "" || Cause(200).String() == "" || Transport(200).String() == "" {
 		t.Error("values beyond the last have no name")
 	}
 }

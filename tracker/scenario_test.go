@@ -408,6 +408,9 @@ func endpointText(e *Endpoint) string {
 func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	t.Helper()
 	s := tr.Stats()
+	if s.Records+s.Joined != s.Packets+s.Notes {
+		t.Errorf("records: want %d and %d of datagrams, got %d packets and %d notes: %+v", s.Records, s.Joined, s.Packets, s.Notes, s)
+	}
 	if sum := s.Fragments + s.Inner + s.Carriers + s.Malformed + s.BadChecksums + s.Truncated + s.Counted; s.Packets != sum {
 		t.Errorf("packets: want %d, got the sum %d: %+v", s.Packets, sum, s)
 	}
@@ -418,8 +421,8 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	for _, n := range s.Closed {
 		closed += n
 	}
-	for _, n := range s.Logged {
-		states += n
+	for state := range State(StateCount) {
+		states += s.LoggedAs(state)
 	}
 	if closed != s.Opened || states != s.Opened || s.Open != 0 {
 		t.Errorf("connections: want %d opened, closed and logged, got %d closed, %d logged, %d open", s.Opened, closed, states, s.Open)
@@ -430,6 +433,8 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	checkFree(t, "blocks", &tr.blocks)
 	checkFree(t, "letters", &tr.letters)
 	checkFree(t, "tunnels", &tr.tunnels)
+	tr.dropOffset(tr.offset) // is in force
+	checkFree(t, "offsets", &tr.offsets)
 	if tr.table.used != 0 {
 		t.Errorf("table: want it empty, got %d entries", tr.table.used)
 	}

@@ -2,6 +2,8 @@
 
 package tracker
 
+import "conntap/bpf"
+
 // Cause is what ended a connection.
 type Cause uint8
 
@@ -26,12 +28,56 @@ func (c Cause) String() string {
 	return "unknown"
 }
 
-// Stats is the tracker's account. Every packet taken is in exactly one sum:
-// Packets = Fragments + Inner + Carriers + Malformed + BadChecksums + Truncated +
-// Counted, and Counted is the sum of the packets of all connections, logged and
-// open.
+// Transport is a class of IP protocols, by Zeek's names for the column proto.
+type Transport uint8
+
+// The transports.
+const (
+	TransportTCP   Transport = iota
+	TransportUDP             // no UDP-Lite
+	TransportICMP            // ICMP and ICMPv6
+	TransportOther           // any other IP protocol
+
+	TransportCount = 4
+)
+
+var transportNames = [TransportCount]string{"tcp", "udp", "icmp", "unknown_transport"}
+
+// String is the transport's name in the log.
+func (t Transport) String() string {
+	if int(t) < len(transportNames) {
+		return transportNames[t]
+	}
+	return "unknown"
+}
+
+// TransportOf is the class of an IP protocol number.
+func TransportOf(protocol uint8) Transport {
+	switch protocol {
+	case bpf.ProtocolTCP:
+		return TransportTCP
+	case bpf.ProtocolUDP:
+		return TransportUDP
+	case bpf.ProtocolICMP, bpf.ProtocolICMPv6:
+		return TransportICMP
+	}
+	return TransportOther
+}
+
+// Stats is the tracker's account. Everything handed to Track is in exactly one
+// sum, and so is every packet:
+//
+//	Records + Joined = Packets + Notes
+//	Packets = Counted + Fragments + Carriers + Inner + Malformed + BadChecksums + Truncated
+//
+// Counted is the sum of the packets of all connections, logged and open.
 type Stats struct {
-	Packets      uint64 // packets taken, datagrams put together among them
+	Records uint64 // what Track was handed
+	Joined  uint64 // packets read from datagrams put together from fragments
+	Notes   uint64 // what is no packet: frames without one, findings about a tunnel
+
+	Packets      uint64 // packets taken
+	Tunnelled    uint64 // of these, packets from inside tunnels that are looked into
 	Fragments    uint64 // fragments, which count as parts of their datagrams
 	Datagrams    uint64 // datagrams put together from fragments
 	Unreadable   uint64 // datagrams that no packet could be made of
@@ -48,5 +94,14 @@ type Stats struct {
 	Opened uint64             // connections opened
 	Open   uint64             // connections in the table
 	Closed [CauseCount]uint64 // connections logged, by cause
-	Logged [StateCount]uint64 // connections logged, by state
+	// Logged are the connections logged, by transport and state.
+	Logged [TransportCount][StateCount]uint64
+}
+
+// LoggedAs is how many connections were logged with a state.
+func (s *Stats) LoggedAs(state State) (n uint64) {
+	for t := range s.Logged {
+		n += s.Logged[t][state]
+	}
+	return n
 }

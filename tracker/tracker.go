@@ -112,6 +112,7 @@ func (t *Tracker) Stats() Stats { return t.stats }
 // Track takes packets in the order in which they came. It reads payloads, and
 // keeps nothing of them.
 func (t *Tracker) Track(packets []bpf.Packet) {
+	t.stats.Records += uint64(len(packets))
 	for len(packets) > 0 {
 		n := min(len(packets), lookAhead)
 		t.lookUpAhead(packets[:n])
@@ -202,8 +203,10 @@ func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
 	case bpf.KindInner: // of the carrier's time
 		t.inner(p, at)
 	case bpf.KindViolation, bpf.KindEmpty:
+		t.stats.Notes++
 		t.noteTunnel(p)
 	default:
+		t.stats.Notes++
 		t.Advance(p.Time)
 	}
 }
@@ -351,7 +354,7 @@ func (t *Tracker) remove(i uint32, c *connection, cause Cause) {
 	hash := t.hashOf(&t.hashKey, c)
 	t.fillRow(c)
 	t.stats.Closed[cause]++
-	t.stats.Logged[t.row.State]++
+	t.stats.Logged[TransportOf(c.protocol)][t.row.State]++
 	t.stats.Open--
 	t.table.remove(hash, i)
 	t.wheel.cancel(c)

@@ -86,6 +86,7 @@ func (t *Tracker) inner(p *bpf.Packet, at *lookedUp) {
 		t.stats.Inner++
 		return
 	}
+	t.stats.Tunnelled++
 	t.packet(p, at, l)
 }
 

@@ -92,7 +92,7 @@ var columns = []column{
 	{name: "id.resp_p", kind: kindPort, number: func(r *row) (uint64, bool) { return uint64(r.conn.Resp.Port), true }},
 	{name: "id.ctx.vlan", kind: kindInt, with: keyVLAN, number: func(r *row) (uint64, bool) { return unlessZero(uint64(r.conn.VLAN)) }},
 	{name: "id.ctx.inner_vlan", kind: kindInt, with: keyVLAN, number: func(r *row) (uint64, bool) { return unlessZero(uint64(r.conn.InnerVLAN)) }},
-	{name: "proto", kind: kindEnum, text: func(b []byte, r *row) []byte { return append(b, transportName(r.conn.Protocol)...) }},
+	{name: "proto", kind: kindEnum, text: func(b []byte, r *row) []byte { return append(b, tracker.TransportOf(r.conn.Protocol).String()...) }},
 	{name: "service", kind: kindFreeText, text: func(b []byte, r *row) []byte { return append(b, r.conn.Service...) }},
 	{name: "duration", kind: kindInterval, seconds: func(r *row) (float64, bool) { return r.duration, r.lasted }},
 	{name: "orig_bytes", kind: kindCount, number: func(r *row) (uint64, bool) { return r.conn.Orig.Bytes, r.lasted }},
@@ -193,19 +193,6 @@ func (r *row) local(e *tracker.Endpoint) (uint64, bool) {
 func roundTrip(e *tracker.Endpoint) (float64, bool) { return float64(e.RTT) / 1e9, e.RTT > 0 }
 
 func unlessZero(v uint64) (uint64, bool) { return v, v != 0 }
-
-// transportName is Zeek's proto.
-func transportName(protocol uint8) string {
-	switch protocol {
-	case protocolTCP:
-		return "tcp"
-	case protocolUDP:
-		return "udp"
-	case protocolICMP, protocolICMPv6:
-		return "icmp"
-	}
-	return "unknown_transport"
-}
 
 // IP protocol numbers (IANA).
 const (

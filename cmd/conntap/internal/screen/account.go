@@ -114,13 +114,13 @@ func (a *Account) writeConnections(b *strings.Builder) {
 		tracker.RSTR, tracker.RSTOS0, tracker.RSTRH, tracker.SH, tracker.SHR, tracker.OTH,
 	}
 	var total uint64
-	for _, n := range a.Connections.Logged {
-		total += n
+	for _, s := range order {
+		total += a.Connections.LoggedAs(s)
 	}
 	fmt.Fprintf(b, "  %s", Plural(total, "connection"))
 	gap := "   "
 	for _, s := range order {
-		if n := a.Connections.Logged[s]; n > 0 {
+		if n := a.Connections.LoggedAs(s); n > 0 {
 			fmt.Fprintf(b, "%s%s %s", gap, s, Count(n))
 			gap = "  "
 		}

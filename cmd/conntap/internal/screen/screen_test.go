@@ -48,8 +48,8 @@ func TestFigures(t *testing.T) {
 
 func logged() tracker.Stats {
 	stats := tracker.Stats{BadChecksums: 3, MissedBytes: 1204}
-	stats.Logged[tracker.OTH] = 1
-	stats.Logged[tracker.SF] = 1
+	stats.Logged[tracker.TransportICMP][tracker.OTH] = 1
+	stats.Logged[tracker.TransportTCP][tracker.SF] = 1
 	return stats
 }
 
