@@ -38,6 +38,7 @@ type Live struct {
 	inBatch  bool // batch may hold more packets
 	segments segmenter
 	payloads payloadMemory
+	losses   *losses
 	now      atomic.Int64
 	clock    wallClock
 	offset   atomic.Int64 // clock's
@@ -62,7 +63,7 @@ func OpenLive(c LiveConfig) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Live{}
+	l := &Live{losses: newLosses()}
 	if err := l.open(&c, interfaces, plans); err != nil {
 		return nil, errors.Join(err, l.abandon())
 	}
@@ -245,6 +246,7 @@ func (l *Live) advance(now int64) {
 
 // end returns resources after the last packet.
 func (l *Live) end() (int, error) {
+	l.noteLosses(bootTime())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.release(); err != nil {
@@ -263,6 +265,7 @@ func (l *Live) fillLater(dst []bpf.Packet) (int, error) {
 	n, err := l.fill(dst)
 	if n == 0 && err == nil && l.ring.empty() {
 		l.advance(now - stampMargin)
+		l.noteLosses(now)
 	}
 	return n, err
 }
@@ -324,6 +327,7 @@ func (l *Live) nextBatch() (bool, error) {
 	if err := l.batch.Reset(sample); err != nil {
 		return false, fmt.Errorf("reading the ring: %w", err)
 	}
+	l.losses.noteBatch(&l.batch.Header)
 	return true, nil
 }
 
@@ -383,6 +387,25 @@ func (l *Live) readCounters() []HookStats {
 	}
 	return rows
 }
+
+// noteLosses takes from the counters what was lost after the last batch, once all
+// batches up to now have been read: who lost it may never send another.
+func (l *Live) noteLosses(now int64) {
+	lost := make(map[int]uint64)
+	for _, row := range l.HookStats() {
+		lost[lossStream(row.CPU, row.Hook)] += row.Lost
+	}
+	after := bootTime()
+	for stream, n := range lost {
+		l.losses.note(stream, n, now-stampMargin, after)
+	}
+}
+
+// LostBetween is how many frames were lost, for want of room in the ring, from one
+// time to another on the scale of Packet.Time: as far as is known by now, and at
+// most, as losses are known to the batch and to 1 ms, or after hours of losses to
+// some seconds. It may be called from any goroutine.
+func (l *Live) LostBetween(from, to int64) uint64 { return l.losses.between(from, to) }
 
 // Close detaches from all interfaces; Read then returns what the ring still
 // holds, and io.EOF. Who does not read on calls Close again, when no Read is

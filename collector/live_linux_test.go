@@ -480,6 +480,61 @@ func TestLiveDrains(t *testing.T) {
 	}
 }
 
+// TestLostBetween loses frames twice: between two batches, and after the last one,
+// so that no batch tells of it.
+func TestLostBetween(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast})
+	far, frame := newSender(t, "far"), udpFrame(1, 30)
+	const ms = int64(time.Millisecond)
+	dst := make([]bpf.Packet, 4096)
+	read := func() (last int64) { // all that the ring holds
+		t.Helper()
+		for {
+			n, err := l.Read(dst)
+			must(t, err)
+			if n == 0 {
+				return last
+			}
+			last = dst[n-1].Time
+		}
+	}
+	overfill := func() {
+		t.Helper()
+		for range 2000 {
+			far.send(t, frame)
+		}
+	}
+	overfill()
+	if n, err := l.Read(dst[:1]); n != 1 || err != nil {
+		t.Fatalf("want a packet, got %d, %v", n, err)
+	}
+	first := dst[0].Time
+	held := read()
+	far.send(t, frame)
+	next := read()
+	lost := l.Stats().Lost
+	overfill()
+	last := read()
+	tests := []struct {
+		name     string
+		from, to int64
+		want     uint64
+	}{
+		{"before", first - 9*ms, first - 5*ms, 0},
+		{"until the batch after", first, next, lost},
+		{"within", held, held, lost},
+		{"the second time", next + 2*ms, last, l.Stats().Lost - lost},
+		{"all", first, last, l.Stats().Lost},
+	}
+	for _, tt := range tests {
+		if got := l.LostBetween(tt.from, tt.to); got != tt.want || lost == 0 || l.Stats().Lost == lost {
+			t.Errorf("%s: want %d lost, got %d", tt.name, tt.want, got)
+		}
+	}
+}
+
 // TestLiveReadsThrough keeps the ring going round many times, with dst of every
 // length, and payloads that must stand until the next Read.
 func TestLiveReadsThrough(t *testing.T) {

@@ -39,6 +39,9 @@ func (*Live) HookStats() []HookStats { return nil }
 // RingUsed says how many bytes of the ring wait for Read, and of how many.
 func (*Live) RingUsed() (used, size uint64) { return 0, 0 }
 
+// LostBetween is how many frames were lost from one time to another.
+func (*Live) LostBetween(from, to int64) uint64 { return 0 }
+
 // Obtained is what was obtained, an element per interface.
 func (*Live) Obtained() []Attachment { return nil }
 

@@ -36,6 +36,11 @@ type Conn struct {
 	// Service is Zeek's service: application protocols, comma-separated in order
 	// of confirmation; empty if none.
 	Service string
+	// LostRecords is how many packets the capture lost between Start and Last, of
+	// any connection; known only if LostKnown. The tracker leaves both alone; a
+	// callback may set them.
+	LostRecords uint64
+	LostKnown   bool
 	// Additional is free text that the red and text formats append. The tracker
 	// leaves it empty; a callback may set it.
 	Additional string

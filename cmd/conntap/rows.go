@@ -47,6 +47,9 @@ type rowWriter struct {
 	full, empty chan *rowBatch
 	current     *rowBatch // being filled
 	done        chan struct{}
+	// lost is how many packets the source lost from one time to another; nil if no
+	// column wants it, or if nobody knows. It is called without mu.
+	lost func(from, to int64) uint64
 
 	// mu guards what follows, and whatever else is written to the terminal.
 	mu    sync.Mutex
@@ -114,6 +117,12 @@ func (w *rowWriter) run() {
 }
 
 func (w *rowWriter) write(b *rowBatch) {
+	if w.lost != nil {
+		for i := range b.rows {
+			row := &b.rows[i]
+			row.LostRecords, row.LostKnown = w.lost(row.Start, row.Last), true
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range b.rows {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -126,6 +127,9 @@ func run(f *runFlags) error {
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	p := newPipeline(source, config, log, out)
 	p.live, p.quiet = true, f.quiet
+	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
+		p.rows.lost = source.LostBetween
+	}
 	p.lineText = (&meter{at: p.started}).text
 	err = p.run()
 	if p.unread || f.quiet {

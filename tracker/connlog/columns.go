@@ -11,7 +11,7 @@ import (
 )
 
 // With is a set of what a log carries beyond Zeek's default columns.
-type With uint8
+type With uint16
 
 // The values of With, in the order in which their columns stand.
 const (
@@ -20,13 +20,14 @@ const (
 	CommunityID                  // community_id
 	RTT                          // orig_rtt, resp_rtt
 	Counters                     // what T, G, W and C stand for, one by one
+	Loss                         // lost_records
 	History                      // red, text: the history, which tsv and json always have
 	UID                          // red, text: the uid, which tsv and json always have
 
 	keyVLAN // id.ctx.vlan, id.ctx.inner_vlan: Config.KeyVLAN's
 )
 
-var withNames = []string{"mac", "vlan", "community-id", "rtt", "counters", "history", "uid"}
+var withNames = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid"}
 
 // ParseWith reads a comma-separated list of names such as "mac,vlan". The empty
 // string is the empty set.
@@ -125,6 +126,7 @@ var columns = []column{
 	{name: "resp_gaps", kind: kindCount, with: Counters, number: func(r *row) (uint64, bool) { return r.conn.Resp.Gaps, true }},
 	{name: "resp_zero_windows", kind: kindCount, with: Counters, number: func(r *row) (uint64, bool) { return r.conn.Resp.ZeroWindows, true }},
 	{name: "resp_bad_checksums", kind: kindCount, with: Counters, number: func(r *row) (uint64, bool) { return r.conn.Resp.BadChecksums, true }},
+	{name: "lost_records", kind: kindCount, with: Loss, number: func(r *row) (uint64, bool) { return r.conn.LostRecords, r.conn.LostKnown }},
 }
 
 // FieldNames are the names of all columns, in the log's order.

@@ -68,7 +68,7 @@ func write(t *testing.T, cfg Config, conns ...*tracker.Conn) string {
 func TestWriteAllocatesNothing(t *testing.T) {
 	v6 := sample()
 	v6.Orig.Addr, v6.Resp.Addr = addr("2001:db8::1"), addr("fe80::2")
-	all := MAC | VLAN | CommunityID | RTT | Counters
+	all := MAC | VLAN | CommunityID | RTT | Counters | Loss
 	tests := []Config{
 		{Format: TSV, With: all},
 		{Format: JSON, With: all},
@@ -130,11 +130,12 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 func TestZeekLog(t *testing.T) {
-	all := MAC | VLAN | CommunityID | RTT | Counters
+	all := MAC | VLAN | CommunityID | RTT | Counters | Loss
 	parents := sample()
 	parents.TunnelParents = []tracker.UID{{High: 1, Low: 2}, {High: 61, Low: 62}}
 	parents.Service, parents.History = "http,ssl", nil
 	parents.Last = parents.Start
+	parents.LostRecords, parents.LostKnown = 3, true
 	empty := sample()
 	empty.TunnelParents, empty.Service = []tracker.UID{}, "-"
 	const header = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n" +
@@ -175,13 +176,13 @@ func TestZeekLog(t *testing.T) {
 		{
 			"unset, sets, escapes",
 			Config{NoLocalNets: true, Fields: []string{
-				"service", "duration", "orig_bytes", "local_orig", "history", "tunnel_parents",
+				"service", "duration", "orig_bytes", "local_orig", "history", "tunnel_parents", "lost_records",
 			}},
 			[]*tracker.Conn{parents, empty},
-			header + "#fields\tservice\tduration\torig_bytes\tlocal_orig\thistory\ttunnel_parents\n" +
-				"#types\tstring\tinterval\tcount\tbool\tstring\tset[string]\n" +
-				"http,ssl\t-\t-\t-\t-\tC12,CZ01\n" +
-				"\\x2d\t0.812345\t412\t-\tShADadFf\t(empty)\n" +
+			header + "#fields\tservice\tduration\torig_bytes\tlocal_orig\thistory\ttunnel_parents\tlost_records\n" +
+				"#types\tstring\tinterval\tcount\tbool\tstring\tset[string]\tcount\n" +
+				"http,ssl\t-\t-\t-\t-\tC12,CZ01\t3\n" +
+				"\\x2d\t0.812345\t412\t-\tShADadFf\t(empty)\t-\n" +
 				"#close\t2026-03-04-05-06-07\n",
 		},
 	}
