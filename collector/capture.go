@@ -31,7 +31,6 @@ type frame struct {
 type capture struct {
 	name     string // as in messages
 	path     string // "" for a stream, which can't be opened again
-	order    int    // among the files of the merge
 	consumed *atomic.Int64
 
 	file         io.ReadCloser // nil when closed

@@ -32,8 +32,9 @@ type FileOptions struct {
 type FileSource struct {
 	stdin    io.Reader
 	parser   bpf.Parser
-	merge    merge
-	stale    bool         // merge[0] has no current frame before it is refilled
+	captures []*capture   // in the order of their names; nil when at their end
+	merge    merge        // of captures, by the time of the current frame
+	stale    bool         // the first one has no current frame before it is refilled
 	spare    []bpf.Packet // for a frame that may give more packets than dst has room for
 	rest     []bpf.Packet // of spare: not handed out yet
 	problems []error      // to be told after the last packet
@@ -151,36 +152,43 @@ func (s *FileSource) addFile(path string, info fs.FileInfo) error {
 
 // addCapture opens a capture and reads its first frame, by which it is merged.
 func (s *FileSource) addCapture(c *capture, size int64) error {
-	c.order, c.consumed = s.files, &s.consumed
+	c.consumed = &s.consumed
 	if err := c.open(); err != nil {
 		return err
 	}
+	order := int32(s.files)
 	s.files++
+	s.captures = append(s.captures, c)
 	if size < 0 || s.total < 0 {
 		s.total = -1
 	} else {
 		s.total += size
 	}
 	if err := c.refillNext(); err != nil {
-		s.end(c, err)
+		s.end(order, err)
 		return nil
 	}
 	if s.files > maxOpenFiles && size >= 0 {
 		c.park()
 	}
-	s.merge.push(c)
+	s.merge.push(head{c.frame.time, order})
 	return nil
 }
 
 // end closes a capture that has no further frame and notes why, if it wasn't its
 // end.
-func (s *FileSource) end(c *capture, err error) {
+func (s *FileSource) end(order int32, err error) {
+	c := s.captures[order]
 	if err != io.EOF {
 		s.problems = append(s.problems, c.broken(err))
 	}
 	s.badTimes += c.badTimes
 	c.close()
+	s.captures[order] = nil
 }
+
+// next is the capture whose frame comes next.
+func (s *FileSource) next() *capture { return s.captures[s.merge[0].source] }
 
 // Read implements [Source]. It returns fewer packets than asked for, even none,
 // when a file's memory must be refilled, which would overwrite their payloads.
@@ -190,10 +198,10 @@ func (s *FileSource) Read(dst []bpf.Packet) (int, error) {
 	s.rest = s.rest[n:]
 	if s.stale && n == 0 {
 		s.stale = false
-		s.advanced(s.merge[0].refillNext())
+		s.advanced(s.next().refillNext())
 	}
 	for n < len(dst) && len(s.merge) > 0 && !s.stale {
-		c := s.merge[0]
+		c := s.next()
 		if c.parked() && !s.resume(c) {
 			continue
 		}
@@ -251,11 +259,11 @@ func (s *FileSource) take(f *frame, dst []bpf.Packet) int {
 func (s *FileSource) advanced(err error) {
 	switch err {
 	case nil:
-		s.merge.settle()
+		s.merge.advance(s.next().frame.time)
 	case errRefill:
 		s.stale = true
 	default:
-		s.end(s.merge[0], err)
+		s.end(s.merge[0].source, err)
 		s.merge.pop()
 	}
 }
@@ -265,6 +273,7 @@ func (s *FileSource) resume(c *capture) bool {
 	err := c.open()
 	if err != nil {
 		s.problems = append(s.problems, err)
+		s.captures[s.merge[0].source] = nil
 		s.merge.pop()
 		return false
 	}
@@ -274,7 +283,7 @@ func (s *FileSource) resume(c *capture) bool {
 		return false
 	}
 	if c.frame.time != time { // it was written anew in the meantime
-		s.merge.settle()
+		s.merge.advance(c.frame.time)
 		return false
 	}
 	return true
@@ -327,9 +336,11 @@ func (s *FileSource) Summary() FileSummary {
 // Close implements [Source]. Read then returns what it returns after the last
 // packet.
 func (s *FileSource) Close() error {
-	for _, c := range s.merge {
-		c.close()
+	for _, c := range s.captures {
+		if c != nil {
+			c.close()
+		}
 	}
-	s.merge, s.stale = nil, false
+	s.captures, s.merge, s.stale = nil, nil, false
 	return nil
 }

@@ -286,7 +286,7 @@ func TestOpenFilesMany(t *testing.T) {
 	dir := save(t, files)
 	s := openAll(t, dir)
 	parked := 0
-	for _, c := range s.merge {
+	for _, c := range s.captures {
 		if c.parked() {
 			parked++
 		}

@@ -2,25 +2,33 @@
 
 package collector
 
-// merge is a heap of captures, the one with the earliest current frame first;
-// of equal times the file that was named first. Within one file the order stays
-// as it is, even where its time steps back.
-type merge []*capture
+import "math"
 
-func (m merge) less(i, j int) bool {
-	a, b := m[i], m[j]
-	if a.frame.time != b.frame.time {
-		return a.frame.time < b.frame.time
-	}
-	return a.order < b.order
+// merge is a heap of sources by the time of what each has next, the earliest
+// first; of equal times the source with the lower number. Within one source the
+// order stays as it is, even where its time steps back. Capture files are merged
+// by it, and the packets of several CPUs.
+type merge []head
+
+// head is what a source has next.
+type head struct {
+	time   int64 // ns, on one scale for all sources
+	source int32
 }
 
-// push adds a capture that has a current frame.
-func (m *merge) push(c *capture) {
-	*m = append(*m, c)
+func (h head) before(other head) bool {
+	if h.time != other.time {
+		return h.time < other.time
+	}
+	return h.source < other.source
+}
+
+// push adds a source.
+func (m *merge) push(h head) {
+	*m = append(*m, h)
 	for i := len(*m) - 1; i > 0; {
 		parent := (i - 1) / 2
-		if !m.less(i, parent) {
+		if !(*m)[i].before((*m)[parent]) {
 			return
 		}
 		m.swap(i, parent)
@@ -28,12 +36,46 @@ func (m *merge) push(c *capture) {
 	}
 }
 
-// settle moves the first capture to its place after its frame changed.
+// advance moves the first source to its place, now that it has something of
+// another time next.
+func (m merge) advance(time int64) {
+	m[0].time = time
+	m.settle()
+}
+
+// pop removes the first source.
+func (m *merge) pop() {
+	last := len(*m) - 1
+	m.swap(0, last)
+	*m = (*m)[:last]
+	m.settle()
+}
+
+// runEnd is the time before which the first source comes before all others: so
+// far nothing need be compared.
+func (m merge) runEnd() int64 {
+	switch len(m) {
+	case 1:
+		return math.MaxInt64
+	case 2:
+		return m.yields(1)
+	}
+	return min(m.yields(1), m.yields(2))
+}
+
+// yields is the time before which the first source comes before m[i].
+func (m merge) yields(i int) int64 {
+	if m[0].source < m[i].source {
+		return m[i].time + 1
+	}
+	return m[i].time
+}
+
 func (m merge) settle() {
 	for i := 0; ; {
 		first := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(m); child++ {
-			if m.less(child, first) {
+			if m[child].before(m[first]) {
 				first = child
 			}
 		}
@@ -43,15 +85,6 @@ func (m merge) settle() {
 		m.swap(i, first)
 		i = first
 	}
-}
-
-// pop removes the first capture.
-func (m *merge) pop() {
-	last := len(*m) - 1
-	m.swap(0, last)
-	(*m)[last] = nil
-	*m = (*m)[:last]
-	m.settle()
 }
 
 func (m merge) swap(i, j int) { m[i], m[j] = m[j], m[i] }

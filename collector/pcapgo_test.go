@@ -98,13 +98,13 @@ func compareReaders(t *testing.T, path string) (frames int) {
 		if info.Timestamp.IsZero() { // a simple packet of pcapng has no time
 			want = 0
 		}
-		ours := &s.merge[0].frame
+		ours := &s.next().frame
 		if ours.time != want || int(ours.wire) != info.Length || !bytes.Equal(ours.data, data) {
 			t.Errorf("%s: frame %d: want time %d, %d bytes, %x; got time %d, %d bytes, %x",
 				path, frames+1, want, info.Length, data, ours.time, ours.wire, ours.data)
 			return frames
 		}
-		s.advanced(s.merge[0].refillNext())
+		s.advanced(s.next().refillNext())
 	}
 	if _, _, err := theirs.ZeroCopyReadPacketData(); err == nil && len(s.problems) == 0 {
 		t.Errorf("%s: ended after %d frames, gopacket goes on", path, frames)
