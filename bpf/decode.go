@@ -105,13 +105,27 @@ func (b *Batch) Next(p *Packet) bool {
 	return true
 }
 
+// NextTime is the time of the next packet, without decoding it, and false if there
+// is none.
+func (b *Batch) NextTime() (int64, bool) {
+	if len(b.rest) < recordSizeMin {
+		return 0, false
+	}
+	return int64(b.Header.BaseNs + uint64((*RecordHead)(unsafe.Pointer(unsafe.SliceData(b.rest))).DtNs)), true
+}
+
 // InFrame tells whether the next packet is of the same frame as the last one.
 func (b *Batch) InFrame() bool {
 	return len(b.rest) >= recordSizeMin && (*RecordHead)(unsafe.Pointer(unsafe.SliceData(b.rest))).Kind != KindPacket
 }
 
 // Err is what was wrong with the sample, nil if nothing was.
-func (b *Batch) Err() error { return b.err }
+func (b *Batch) Err() error {
+	if len(b.rest) != 0 && len(b.rest) < recordSizeMin {
+		b.end()
+	}
+	return b.err
+}
 
 // end is for a rest too short for a record.
 func (b *Batch) end() bool {

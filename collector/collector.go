@@ -39,6 +39,10 @@ type Stats struct {
 	// Packets is how many outermost packets Read returned: a super-packet counts
 	// as its segments, an aggregate as its parts, so it may be above Recorded.
 	Packets uint64
+	// Late is how many outermost packets Read returned behind packets with later
+	// time stamps, of another CPU or hook: because they came later than all that
+	// could be waited for. Live only.
+	Late uint64
 	// Bytes is how many frame bytes, as on the wire, Recorded stands for. Files
 	// only.
 	Bytes uint64

@@ -68,6 +68,14 @@ type HookStats struct {
 	bpf.Counters
 }
 
+// RingFill says how full a ring between kernel and reader is, in bytes.
+type RingFill struct {
+	CPU     int // that writes to it; -1: all do
+	Used    uint64
+	Highest uint64 // Used when it was most, at any Read
+	Size    uint64
+}
+
 // addCounters adds c to sum.
 func addCounters(sum, c *bpf.Counters) {
 	sum.Seen += c.Seen

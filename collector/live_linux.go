@@ -33,16 +33,15 @@ type Live struct {
 	taps     []*tap
 	promisc  []promiscuousSocket
 
-	ring     *ring
-	batch    bpf.Batch
-	inBatch  bool // batch may hold more packets
-	segments segmenter
-	payloads payloadMemory
-	losses   *losses
-	now      atomic.Int64
-	clock    wallClock
-	offset   atomic.Int64 // clock's
-	packets  atomic.Uint64
+	rings   []*mappedRing
+	poll    *ringPoll
+	streams *streams
+	losses  *losses
+	now     atomic.Int64
+	clock   wallClock
+	offset  atomic.Int64 // clock's
+	packets atomic.Uint64
+	latency latency
 
 	detached atomic.Bool // no program runs any more
 	drained  atomic.Bool // the ring is empty for good, and unmapped
@@ -148,7 +147,7 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
 	l.loader.noTunnels, l.loader.verify = c.NoTunnels, c.VerifyChecksums
-	if l.ring, err = openRing(l.loader.shared[conntapMapRing]); err != nil {
+	if err := l.openRings(); err != nil {
 		return err
 	}
 	l.advance(bootTime())
@@ -158,6 +157,37 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 		}
 	}
 	return nil
+}
+
+// openRings maps what the programs write to.
+func (l *Live) openRings() error {
+	maps := []*ebpf.Map{l.loader.shared[conntapMapRing]}
+	for _, m := range maps {
+		r, err := openRing(m)
+		if err != nil {
+			return err
+		}
+		l.rings = append(l.rings, r)
+	}
+	var err error
+	if l.poll, err = newRingPoll(maps); err != nil {
+		return err
+	}
+	l.streams = newSingleStream(&l.rings[0].ring, l.losses)
+	return nil
+}
+
+// closeRings undoes openRings, or what there is of it.
+func (l *Live) closeRings() error {
+	var errs []error
+	if l.poll != nil {
+		errs = append(errs, l.poll.close())
+	}
+	for _, r := range l.rings {
+		errs = append(errs, r.close())
+	}
+	l.poll, l.rings = nil, nil
+	return errors.Join(errs...)
 }
 
 // attach carries out the plan for one interface.
@@ -222,8 +252,8 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 	if l.drained.Load() {
 		return 0, io.EOF
 	}
-	l.payloads.turn()
-	detached := l.detached.Load() // before the ring is found empty
+	l.streams.payloads.turn()
+	detached := l.detached.Load() // before the rings are found empty
 	n, err := l.fill(dst)
 	if n == 0 && err == nil && !detached {
 		n, err = l.fillLater(dst)
@@ -231,7 +261,10 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 	if n == 0 && err == nil && detached {
 		return l.end()
 	}
-	l.packets.Add(uint64(n))
+	if n > 0 {
+		l.packets.Add(uint64(n))
+		l.latency.add(n, bootTime()-l.streams.oldest)
+	}
 	return n, err
 }
 
@@ -258,12 +291,12 @@ func (l *Live) end() (int, error) {
 // fillLater waits for the kernel and tries again. If still nothing came, time
 // has moved on all the same.
 func (l *Live) fillLater(dst []bpf.Packet) (int, error) {
-	if err := l.ring.wait(readTimeout); err != nil {
+	if err := l.poll.wait(readTimeout); err != nil {
 		return 0, err
 	}
 	now := bootTime() // before the ring is found empty
 	n, err := l.fill(dst)
-	if n == 0 && err == nil && l.ring.empty() {
+	if n == 0 && err == nil && l.rings[0].used() == 0 {
 		l.advance(now - stampMargin)
 		l.noteLosses(now)
 	}
@@ -271,64 +304,11 @@ func (l *Live) fillLater(dst []bpf.Packet) (int, error) {
 }
 
 // fill stores what is there in dst.
-func (l *Live) fill(dst []bpf.Packet) (n int, err error) {
-	l.ring.release(l.inBatch)
-	n = l.segments.fill(dst)
-	for i := range dst[:n] {
-		l.payloads.keep(&dst[i])
-	}
-	var latest int64
-	for n < len(dst) {
-		if !l.batch.Next(&dst[n]) {
-			if more, batchErr := l.nextBatch(); !more {
-				err = batchErr
-				break
-			}
-			continue
-		}
-		latest = max(latest, dst[n].Time)
-		l.payloads.keep(&dst[n])
-		if dst[n].Blocks&bpf.BlockGSO == 0 {
-			n++
-			continue
-		}
-		l.takeFrame(&dst[n])
-		n += l.segments.fill(dst[n:])
-	}
-	l.advance(latest - stampMargin)
+func (l *Live) fill(dst []bpf.Packet) (int, error) {
+	l.streams.look(bootTime())
+	n, err := l.streams.fill(dst)
+	l.advance(l.streams.complete() - stampMargin)
 	return n, err
-}
-
-// takeFrame hands to the segmenter the first packet of a frame, and the others.
-func (l *Live) takeFrame(p *bpf.Packet) {
-	l.segments.take(p)
-	for l.batch.InFrame() {
-		next := l.segments.next()
-		if next == nil || !l.batch.Next(next) {
-			break
-		}
-		l.payloads.keep(next)
-		l.segments.keep()
-	}
-	l.segments.start()
-}
-
-// nextBatch goes on to the next sample, if there is one.
-func (l *Live) nextBatch() (bool, error) {
-	l.inBatch = false
-	if err := l.batch.Err(); err != nil {
-		return false, fmt.Errorf("reading the ring: %w", err)
-	}
-	sample := l.ring.next()
-	if sample == nil {
-		return false, nil
-	}
-	l.inBatch = true
-	if err := l.batch.Reset(sample); err != nil {
-		return false, fmt.Errorf("reading the ring: %w", err)
-	}
-	l.losses.noteBatch(&l.batch.Header)
-	return true, nil
 }
 
 // Now implements Source. It trails the last packet's time stamp by 10 ms: a
@@ -338,20 +318,24 @@ func (l *Live) Now() int64 { return l.now.Load() }
 // ClockOffset implements Source.
 func (l *Live) ClockOffset() int64 { return l.offset.Load() }
 
-// RingUsed says how many bytes of the ring wait for Read, and of how many.
-func (l *Live) RingUsed() (used, size uint64) {
+// Rings says how full the rings are.
+func (l *Live) Rings() []RingFill {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.loader == nil {
-		return 0, 0
+	rings := make([]RingFill, 0, len(l.rings))
+	for _, r := range l.rings {
+		rings = append(rings, RingFill{CPU: -1, Used: r.used(), Highest: r.highest.Load(), Size: r.size()})
 	}
-	return l.ring.used(), l.ring.mask + 1
+	return rings
 }
+
+// Latency says how long packets took until Read returned them.
+func (l *Live) Latency() Latency { return l.latency.read() }
 
 // Stats implements Source. It balances when no packet is in the middle of a
 // program, so certainly after Close.
 func (l *Live) Stats() Stats {
-	total := Stats{Packets: l.packets.Load()}
+	total := Stats{Packets: l.packets.Load(), Late: l.streams.late.Load()}
 	for _, row := range l.HookStats() {
 		addCounters(&total.Counters, &row.Counters)
 	}
@@ -456,7 +440,7 @@ func (l *Live) release() error {
 	}
 	l.final = l.readCounters()
 	l.drained.Store(true)
-	err := l.ring.close()
+	err := l.closeRings()
 	l.loader.close()
 	l.loader = nil
 	return err
@@ -464,10 +448,7 @@ func (l *Live) release() error {
 
 // abandon releases what a failed open has got so far.
 func (l *Live) abandon() error {
-	err := l.detach()
-	if l.ring != nil {
-		err = errors.Join(err, l.ring.close())
-	}
+	err := errors.Join(l.detach(), l.closeRings())
 	if l.loader != nil {
 		l.loader.close()
 	}

@@ -467,8 +467,8 @@ func TestLiveDrains(t *testing.T) {
 	for range sent {
 		far.send(t, frame)
 	}
-	if used, size := l.RingUsed(); size != ringLeast || used < size*9/10 {
-		t.Errorf("want a ring of %d bytes that is full, got %d of %d", ringLeast, used, size)
+	if r := l.Rings()[0]; r.Size != ringLeast || r.Used < r.Size*9/10 {
+		t.Errorf("want a ring of %d bytes that is full, got %+v", ringLeast, r)
 	}
 	packets := readAll(t, l)
 	stats := l.Stats()

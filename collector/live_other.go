@@ -36,8 +36,11 @@ func (*Live) Stats() Stats { return Stats{} }
 // HookStats is the account by interface, hook and CPU.
 func (*Live) HookStats() []HookStats { return nil }
 
-// RingUsed says how many bytes of the ring wait for Read, and of how many.
-func (*Live) RingUsed() (used, size uint64) { return 0, 0 }
+// Rings says how full the rings are.
+func (*Live) Rings() []RingFill { return nil }
+
+// Latency says how long packets took until Read returned them.
+func (*Live) Latency() Latency { return Latency{} }
 
 // LostBetween is how many frames were lost from one time to another.
 func (*Live) LostBetween(from, to int64) uint64 { return 0 }

@@ -122,10 +122,3 @@ func arpFrame() []byte {
 	frame[12], frame[13] = 8, 6
 	return frame
 }
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}

@@ -34,7 +34,7 @@ type testRun struct {
 	hook     bpf.Hook
 	program  *ebpf.Program
 	counters *ebpf.Map
-	ring     *ring
+	ring     *sampleReader
 	batch    bpf.Batch
 	perCPU   []bpf.Counters
 	decoded  [bpf.PacketsMax + 1]bpf.Packet
@@ -72,7 +72,7 @@ func newTestRun(t testing.TB, name string, hook bpf.Hook, edit func(*conntapConf
 	}
 	t.Cleanup(collection.Close)
 	k := &testRun{hook: hook, program: collection.Programs[name], counters: collection.Maps[conntapMapCounters]}
-	if k.ring, err = openRing(collection.Maps[conntapMapRing]); err != nil {
+	if k.ring, err = openSamples(collection.Maps[conntapMapRing]); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { k.ring.close() })

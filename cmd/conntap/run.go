@@ -156,13 +156,16 @@ func (f *runFlags) announce(source *collector.Live) {
 	for _, a := range source.Obtained() {
 		tell(a.String())
 	}
-	_, ring := source.RingUsed()
+	var rings uint64
+	for _, r := range source.Rings() {
+		rings += r.Size
+	}
 	limit := "connections without a limit"
 	if f.maxConnections > 0 {
 		limit = fmt.Sprintf("up to %s for %s connections", screen.Memory(uint64(f.maxConnections)*connectionBytes),
 			screen.Count(uint64(f.maxConnections)))
 	}
-	tell(fmt.Sprintf("memory: %s ring, %s", screen.Memory(ring), limit))
+	tell(fmt.Sprintf("memory: %s ring, %s", screen.Memory(rings), limit))
 	tell("tcp rows appear 5 s after the close, udp and icmp rows after 60 s of silence (dns: 10 to 20 s); open ones at Ctrl-C")
 }
 
