@@ -1,7 +1,8 @@
 //go:build ignore
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The capture programs: each frame that passes a hook becomes a record in the
- * ring, or a count. No program here changes, drops or delays a packet. */
+ * ring, or a count. No program here changes or delays a packet; XDP drops them if
+ * that was asked for. */
 
 #include "parse.h"
 
@@ -79,6 +80,8 @@ static __always_inline enum reason parse(struct walk *walk, int xdp, void *data,
 	if (config.verify && reason == PARSE_TUNNEL &&
 	    (s->head.state & STATE_CHECKSUM) >> STATE_CHECKSUM_SHIFT == CHECKSUM_BAD)
 		reason = REASON_NONE;
+	if (reason != PARSE_LAYERS && !is_selected(f, (void *)&s->head))
+		return PARSE_FILTERED;
 	if (reason != PARSE_LAYERS) {
 		*length = append_record(walk, xdp, (void *)&s->head, sizeof(s->header));
 		if (config.layers && reason == PARSE_TUNNEL) {
@@ -112,6 +115,8 @@ static __always_inline void account(struct walk *walk, int xdp, enum hook hook, 
 	reason = parse(walk, xdp, data, data_end, tagged, tci, &length);
 	if (reason == REASON_NONE)
 		send_records(walk->staging, hook, length, counts);
+	else if (reason == PARSE_FILTERED)
+		counts->filtered++;
 	else if (reason < REASON_COUNT)
 		counts->skipped[reason]++;
 }
@@ -122,13 +127,14 @@ static __always_inline int tap_xdp(struct xdp_md *xdp, __u32 length)
 	struct walk walk = {xdp, bpf_map_lookup_elem(&staging, &hook)};
 	void *data = (void *)(long)xdp->data;
 	void *data_end = (void *)(long)xdp->data_end;
+	int verdict = config.drop ? XDP_DROP : XDP_PASS;
 
 	if (!walk.staging)
-		return XDP_PASS;
+		return verdict;
 	walk.staging->frame.length = length;
 	walk.staging->frame.gso_size = 0;
 	account(&walk, 1, HOOK_XDP, data, data_end, 0, 0);
-	return XDP_PASS;
+	return verdict;
 }
 
 static __always_inline int tap_skb(struct __sk_buff *skb, __u32 hook)

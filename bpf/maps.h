@@ -25,6 +25,9 @@ struct config {
 	__u8 tunnels;	   /* 1: record what is inside tunnels too; wants `layers` */
 	__u8 verify;	   /* 1: judge checksums, and sum up fragments; wants `layers` */
 	__u8 service;	   /* 1: record how a flow's first payload packets begin */
+	__u8 filter;	   /* 1: record what filter_frame lets pass */
+	__u8 drop;	   /* 1: XDP ends the way of every packet, recorded or not */
+	__u32 sample;	   /* record one connection in so many; 0 and 1: all */
 	__u32 wakeup_mask; /* the reader is woken when (sequence & mask) == 0: 0 is always */
 };
 const volatile struct config config = {

@@ -19,6 +19,7 @@
 #define CONNTAP_PARSE_H
 
 #include "checksum.h"
+#include "filter.h"
 #include "layer.h"
 #include "link.h"
 #include "service.h"
@@ -691,7 +692,8 @@ static __always_inline __u32 append_record(struct walk *walk, int xdp, struct re
 	return end;
 }
 
-/* Completes the record, and goes on with what its packet may carry. */
+/* Completes the record, if it is to be one, and goes on with what its packet may
+ * carry. */
 static __always_inline long layer_record(struct walk *walk, int xdp)
 {
 	struct staging *s = walk->staging;
@@ -699,6 +701,8 @@ static __always_inline long layer_record(struct walk *walk, int xdp)
 	struct record *r = record_of(s);
 	__u8 state = r->head.state;
 
+	if (!f->depth && !is_selected(f, r))
+		return finish(f, PARSE_FILTERED);
 	f->at = append_record(walk, xdp, r, (void *)r - (void *)&s->header);
 	f->records++;
 	f->note = 0;

@@ -23,7 +23,10 @@ type conntapConfig struct {
 	Tunnels    uint8
 	Verify     uint8
 	Service    uint8
-	_          [3]byte
+	Filter     uint8
+	Drop       uint8
+	_          [1]byte
+	Sample     uint32
 	WakeupMask uint32
 }
 

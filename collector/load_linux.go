@@ -35,6 +35,8 @@ type loader struct {
 
 	noTunnels bool // the outermost packets alone
 	verify    bool // judge checksums
+	drop      bool // XDP ends the way of the packets
+	selection Selection
 }
 
 // newLoader creates the maps that the programs share, for so many interfaces.
@@ -79,6 +81,11 @@ func (l *loader) load(hook bpf.Hook, i *Interface, slot uint16) (*ebpf.Collectio
 	if err := l.configure(spec, i, slot); err != nil {
 		return nil, err
 	}
+	if l.selection.Filter != nil {
+		if err := installFilter(program, l.selection.Filter); err != nil {
+			return nil, err
+		}
+	}
 	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.shared})
 	if err != nil {
 		return nil, fmt.Errorf("%s: loading the BPF program %s: %w", i.Name, name, refusal(err))
@@ -102,6 +109,13 @@ func (l *loader) configure(spec *ebpf.CollectionSpec, i *Interface, slot uint16)
 	if l.verify {
 		config.Verify = 1
 	}
+	if l.drop {
+		config.Drop = 1
+	}
+	if l.selection.Filter != nil {
+		config.Filter = 1
+	}
+	config.Sample = l.selection.Sample
 	if l.kernel.before(xdpFragsKernel) {
 		config.Layers = 0 // no bpf_loop, no bpf_xdp_load_bytes
 	}

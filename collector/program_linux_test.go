@@ -40,8 +40,9 @@ type testRun struct {
 	decoded  [bpf.PacketsMax + 1]bpf.Packet
 }
 
-// newTestRun loads the named program with its constants changed by edit.
-func newTestRun(t testing.TB, name string, hook bpf.Hook, edit func(*conntapConfig)) *testRun {
+// newTestRun loads the named program with its constants changed by edit, and itself
+// by each of change.
+func newTestRun(t testing.TB, name string, hook bpf.Hook, edit func(*conntapConfig), change ...func(*ebpf.ProgramSpec)) *testRun {
 	t.Helper()
 	spec, err := loadConntap()
 	if err != nil {
@@ -56,6 +57,9 @@ func newTestRun(t testing.TB, name string, hook bpf.Hook, edit func(*conntapConf
 		t.Fatal(err)
 	}
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: spec.Programs[name]}
+	for _, f := range change {
+		f(spec.Programs[name])
+	}
 	spec.Maps[conntapMapCounters].MaxEntries = bpf.HookCount
 	if kernel, _, err := runningKernel(); err == nil && kernel.before(tcxKernel) {
 		spec.Programs[name].AttachType = ebpf.AttachNone
@@ -87,12 +91,7 @@ func (k *testRun) count(t testing.TB) bpf.Counters {
 	}
 	var sum bpf.Counters
 	for _, c := range k.perCPU {
-		sum.Seen += c.Seen
-		sum.Recorded += c.Recorded
-		sum.Lost += c.Lost
-		for i := range sum.Skipped {
-			sum.Skipped[i] += c.Skipped[i]
-		}
+		addCounters(&sum, &c)
 	}
 	return sum
 }
