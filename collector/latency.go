@@ -21,6 +21,8 @@ type Latency struct {
 	Packets [LatencyBuckets]uint64
 	// Longest is what none exceeded.
 	Longest time.Duration
+	// Sum is what all took together.
+	Sum time.Duration
 }
 
 // Quantile is a bound that a share q of the packets, 0 to 1, did not exceed: the
@@ -49,6 +51,7 @@ func LatencyBound(i int) time.Duration { return time.Microsecond << i }
 type latency struct {
 	packets [LatencyBuckets]atomic.Uint64
 	longest atomic.Int64 // ns
+	sum     atomic.Int64 // ns
 }
 
 // add counts n packets that took ns at most.
@@ -56,6 +59,7 @@ func (l *latency) add(n int, ns int64) {
 	ns = max(ns, 0)
 	bucket := min(bits.Len64(uint64(ns)/1000), LatencyBuckets-1)
 	l.packets[bucket].Add(uint64(n))
+	l.sum.Add(int64(n) * ns)
 	if ns > l.longest.Load() {
 		l.longest.Store(ns)
 	}
@@ -65,6 +69,6 @@ func (l *latency) read() (copied Latency) {
 	for i := range l.packets {
 		copied.Packets[i] = l.packets[i].Load()
 	}
-	copied.Longest = time.Duration(l.longest.Load())
+	copied.Longest, copied.Sum = time.Duration(l.longest.Load()), time.Duration(l.sum.Load())
 	return copied
 }

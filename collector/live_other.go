@@ -53,3 +53,15 @@ func (*Live) Close() error { return nil }
 
 // Check returns an error: there is no live capture on this system.
 func Check(string) (*Report, error) { return nil, errNotLinux }
+
+// Devices watches what interfaces drop by themselves, on Linux.
+type Devices struct{}
+
+// WatchDevices returns an error: there is no live capture on this system.
+func WatchDevices([]string) (*Devices, error) { return nil, errNotLinux }
+
+// Drops is an element per interface.
+func (*Devices) Drops() []DeviceDrops { return nil }
+
+// Close ends the watch.
+func (*Devices) Close() {}

@@ -42,6 +42,8 @@ type pipeline struct {
 	// lineText is what the status line says now.
 	lineText func(*pipeline) string
 
+	published publishedStats
+
 	gapped  uint64 // connections that lack payload
 	started time.Time
 	err     error // of detaching, or of the log
@@ -152,6 +154,7 @@ func (p *pipeline) take(b *batch) {
 	if p.live && b.n == 0 {
 		p.tracker.Advance(b.now)
 	}
+	p.published.publish(p.tracker.Stats())
 }
 
 // sourceError is the error of a source that ended, if it is one.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"conntap/cmd/conntap/internal/hints"
 	"conntap/tracker"
@@ -50,6 +51,8 @@ type rowWriter struct {
 	// lost is how many packets the source lost from one time to another; nil if no
 	// column wants it, or if nobody knows. It is called without mu.
 	lost func(from, to int64) uint64
+
+	written, unwritten atomic.Uint64 // connections that the log took, and did not take
 
 	// mu guards what follows, and whatever else is written to the terminal.
 	mu    sync.Mutex
@@ -129,6 +132,11 @@ func (w *rowWriter) write(b *rowBatch) {
 		w.hints.Add(&b.rows[i])
 		if w.err == nil {
 			w.err = w.log.Write(&b.rows[i])
+		}
+		if w.err == nil {
+			w.written.Add(1)
+		} else {
+			w.unwritten.Add(1)
 		}
 	}
 	if b.flush && w.err == nil {

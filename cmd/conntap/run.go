@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"conntap/cmd/conntap/internal/metrics"
 	"conntap/cmd/conntap/internal/screen"
 	"conntap/collector"
 )
@@ -23,6 +24,7 @@ type runFlags struct {
 	capture, direction, promiscuous choice
 	ringSize                        byteSize
 	verifyChecksums                 bool
+	metrics                         string // address; "" for none
 }
 
 const (
@@ -76,6 +78,7 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	fs.Var(&f.ringSize, "ring-size", "memory between kernel and conntap, such as 64M (default 16M per CPU)")
 	fs.BoolVar(&f.verifyChecksums, "verify-checksums", false, "verify checksums, at some ns per packet: c in history for bad ones, which\n"+
 		"count for nothing else. One that the card has yet to fill in is sound")
+	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
 	f.register(fs, defaultMaxConnections)
 	return c
 }
@@ -99,11 +102,21 @@ func (f *runFlags) check() error {
 			return errors.New(`"any" is not a device; repeat -i for each of several`)
 		}
 	}
+	if f.metrics != "" {
+		if err := metrics.CheckAddress(f.metrics); err != nil {
+			return fmt.Errorf("--metrics %w", err)
+		}
+	}
 	return f.logFlags.check()
 }
 
 // run logs the connections of interfaces until a signal ends it.
-func run(f *runFlags) error {
+func run(f *runFlags) (err error) {
+	server, err := f.listen()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
 	log, out, err := f.open()
 	if err != nil {
 		return err
@@ -122,7 +135,12 @@ func run(f *runFlags) error {
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
-	f.announce(source)
+	devices, err := collector.WatchDevices(f.interfaces)
+	if err != nil {
+		return errors.Join(err, source.Close(), source.Close(), out.Close())
+	}
+	defer devices.Close()
+	f.announce(source, server)
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	p := newPipeline(source, config, log, out)
@@ -131,6 +149,7 @@ func run(f *runFlags) error {
 		p.rows.lost = source.LostBetween
 	}
 	p.lineText = (&meter{at: p.started}).text
+	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source, devices) })
 	err = p.run()
 	if p.unread || f.quiet {
 		return err
@@ -149,7 +168,7 @@ func run(f *runFlags) error {
 }
 
 // announce says what was obtained and when rows are to be expected.
-func (f *runFlags) announce(source *collector.Live) {
+func (f *runFlags) announce(source *collector.Live, server *metrics.Server) {
 	if f.quiet {
 		return
 	}
@@ -166,6 +185,9 @@ func (f *runFlags) announce(source *collector.Live) {
 			screen.Count(uint64(f.maxConnections)))
 	}
 	tell(fmt.Sprintf("memory: %s ring, %s", screen.Memory(rings), limit))
+	if server != nil {
+		tell("metrics: " + server.URL())
+	}
 	tell("tcp rows appear 5 s after the close, udp and icmp rows after 60 s of silence (dns: 10 to 20 s); open ones at Ctrl-C")
 }
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"sync"
+
+	"conntap/cmd/conntap/internal/metrics"
+	"conntap/collector"
+	"conntap/tracker"
+)
+
+// publishedStats is the tracker's account as of the last batch, for other goroutines
+// than the tracker's.
+type publishedStats struct {
+	mu    sync.Mutex
+	stats tracker.Stats
+}
+
+func (p *publishedStats) publish(stats tracker.Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats = stats
+}
+
+func (p *publishedStats) read() tracker.Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
+}
+
+// listen takes the address for metrics; nil if they are not asked for.
+func (f *runFlags) listen() (*metrics.Server, error) {
+	if f.metrics == "" {
+		return nil, nil
+	}
+	server, err := metrics.Listen(f.metrics)
+	if err != nil {
+		return nil, fmt.Errorf("--metrics %s: %w", f.metrics, err)
+	}
+	return server, nil
+}
+
+// snapshot is what metrics are made of. It may be called from any goroutine.
+func (f *runFlags) snapshot(p *pipeline, source *collector.Live, devices *collector.Devices) *metrics.Snapshot {
+	return &metrics.Snapshot{
+		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(),
+		Latency: source.Latency(), Late: source.Stats().Late,
+		Connections: p.published.read(), MaxConnections: f.maxConnections,
+		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(),
+	}
+}
