@@ -50,7 +50,7 @@ fmt: ## format Go and C
 
 generate: ## compile the BPF programs; the committed object is Debian's clang 14's
 	@hack/setup.sh generate
-	go generate ./collector
+	go generate ./collector ./cmd/conntap/internal/bench
 
 demo: build ## watch conntap on real traffic between two network namespaces
 	hack/demo.sh

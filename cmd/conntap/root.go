@@ -65,6 +65,7 @@ exactly as Zeek's conn.log says it.`,
   sudo conntap run -i eth0             # live, until Ctrl-C
   sudo conntap check -i eth0           # can this machine do it, and how?
   conntap explain RSTO ShADadtR        # what does that mean?
+  sudo conntap bench                   # how fast is it here?
 
   conntap -r capture.pcap              # short for conntap read
   sudo conntap -i eth0                 # short for conntap run`,
@@ -78,7 +79,7 @@ exactly as Zeek's conn.log says it.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddCommand(newReadCommand(), newRunCommand(), newCheckCommand(), newExplainCommand(), newVersionCommand())
+	root.AddCommand(newReadCommand(), newRunCommand(), newCheckCommand(), newExplainCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }
 
