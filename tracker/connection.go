@@ -25,7 +25,7 @@ type connection struct {
 	// What finding the connection takes, and what the wheel reads: one line.
 	addr     [2]bpf.Addr
 	due      int64     // when the wheel hands the connection out: not after any deadline
-	ordinal  uint64    // of the first packet
+	order    uint64    // in which connections opened: the first packet's ordinal, and the turn within its frame
 	port     [2]uint16 // ICMP: type, and counterpart type or code
 	protocol uint8
 	timeout  timeoutClass

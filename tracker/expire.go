@@ -92,8 +92,26 @@ func (t *Tracker) rearm(i uint32, c *connection) {
 
 // expire fires all timers that are due.
 func (t *Tracker) expire() {
+	t.popped = expiry{}
 	for i, due := t.wheel.pop(t.now); i != 0; i, due = t.wheel.pop(t.now) {
-		t.fire(i, t.connections.at(i), due)
+		c := t.connections.at(i)
+		t.popped.reach(due, c.order)
+		t.fire(i, c, due)
+	}
+}
+
+// expiry is a place in the order in which the wheel hands connections out.
+type expiry struct {
+	due   int64
+	order uint64
+}
+
+// reach moves on to a connection that was handed out. A timer that was armed
+// meanwhile may be due before those that are done: it is done right away, in no
+// other place than the last one.
+func (e *expiry) reach(due int64, order uint64) {
+	if due > e.due || due == e.due && order > e.order {
+		*e = expiry{due, order}
 	}
 }
 

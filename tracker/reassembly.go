@@ -202,21 +202,11 @@ func (d *datagram) complete() bool {
 }
 
 // fragment takes a fragment of the current frame and, when it completes a
-// datagram, that one in its place.
+// datagram, that one in its place. Nothing is directly inside of a fragment.
 func (t *Tracker) fragment(p *bpf.Packet, l *layer) {
-	t.stats.Fragments++
-	d := t.reassembly.add(p, t.now, &t.stats)
-	if d == nil {
-		return
-	}
-	t.stats.Datagrams++
-	if d.unsummed {
-		d.sum = 0
-	}
-	n, _ := t.config.Parser.ParseDatagram(&d.first, d.begin(), d.length, d.sum, t.joined[:])
-	for i := range t.joined[:n] {
-		q := &t.joined[i]
-		q.Time, q.Ordinal, q.Hook, q.Interface = p.Time, p.Ordinal, p.Hook, p.Interface
+	joined := t.reassemble(p)
+	for i := range joined {
+		q := &joined[i]
 		var at lookedUp
 		keyOf(&at.key, q)
 		at.hash = t.hashKey.hash(&at.key)
@@ -229,12 +219,35 @@ func (t *Tracker) fragment(p *bpf.Packet, l *layer) {
 			t.packet(q, &at, l)
 		case q.Kind == bpf.KindInner:
 			t.stats.Joined++
-			t.inner(q, &at)
+			t.inside(q, &at)
 		default:
-			t.noteTunnel(q)
+			t.inside(q, &at)
 		}
+	}
+	t.deepest = int(p.TunnelDepth) - 1
+}
+
+// reassemble takes a fragment and returns the packets of the datagram that it
+// completes, if it does and if they can be read. They are valid until the next
+// call; their payload stays.
+func (t *Tracker) reassemble(p *bpf.Packet) []bpf.Packet {
+	t.stats.Fragments++
+	d := t.reassembly.add(p, t.now, &t.stats)
+	if d == nil {
+		return nil
+	}
+	t.stats.Datagrams++
+	if d.unsummed {
+		d.sum = 0
+	}
+	d.first.TunnelDepth = p.TunnelDepth
+	n, _ := t.config.Parser.ParseDatagram(&d.first, d.begin(), d.length, d.sum, t.joined[:])
+	for i := range t.joined[:n] {
+		q := &t.joined[i]
+		q.Time, q.Ordinal, q.Hook, q.Interface = p.Time, p.Ordinal, p.Hook, p.Interface
 	}
 	if n == 0 {
 		t.stats.Unreadable++
 	}
+	return t.joined[:n]
 }

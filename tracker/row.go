@@ -61,7 +61,7 @@ func (t *Tracker) fillEndpoint(r *Endpoint, c *connection, side int) {
 func (t *Tracker) uid(c *connection) UID {
 	h := hashKey{t.uidKey[0], t.uidKey[1], t.uidKey[2]}
 	tuple := t.hashOf(&h, c)
-	low := mix(tuple^t.uidKey[3], c.ordinal^t.uidKey[0])
+	low := mix(tuple^t.uidKey[3], c.order>>turnBits^t.uidKey[0])
 	high := mix(low^t.uidKey[1], uint64(c.start)^t.uidKey[2])
 	low ^= mix(high^t.uidKey[2], tuple^t.uidKey[1])
 	return UID{High: uint32(high >> 32), Low: low}

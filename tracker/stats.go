@@ -105,3 +105,38 @@ func (s *Stats) LoggedAs(state State) (n uint64) {
 	}
 	return n
 }
+
+// add adds another account to s.
+func (s *Stats) add(o *Stats) {
+	for _, sum := range []struct{ to, of *uint64 }{
+		{&s.Records, &o.Records},
+		{&s.Joined, &o.Joined},
+		{&s.Notes, &o.Notes},
+		{&s.Packets, &o.Packets},
+		{&s.Tunnelled, &o.Tunnelled},
+		{&s.Fragments, &o.Fragments},
+		{&s.Datagrams, &o.Datagrams},
+		{&s.Unreadable, &o.Unreadable},
+		{&s.Inner, &o.Inner},
+		{&s.Carriers, &o.Carriers},
+		{&s.Incomplete, &o.Incomplete},
+		{&s.Malformed, &o.Malformed},
+		{&s.BadChecksums, &o.BadChecksums},
+		{&s.Truncated, &o.Truncated},
+		{&s.Counted, &o.Counted},
+		{&s.IPBytes, &o.IPBytes},
+		{&s.MissedBytes, &o.MissedBytes},
+		{&s.Opened, &o.Opened},
+		{&s.Open, &o.Open},
+	} {
+		*sum.to += *sum.of
+	}
+	for i := range s.Closed {
+		s.Closed[i] += o.Closed[i]
+	}
+	for i := range s.Logged {
+		for j := range s.Logged[i] {
+			s.Logged[i][j] += o.Logged[i][j]
+		}
+	}
+}

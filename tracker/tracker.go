@@ -74,8 +74,13 @@ type Tracker struct {
 	idle    *idleQueue // nil without a limit
 
 	layers     [bpf.TunnelDepthMax + 1]layer // of the current frame, by depth
+	deepest    int                           // of the layers, the last one that is the current frame's
 	reassembly reassembly
 	joined     [bpf.PacketsMax]bpf.Packet // of the datagram that was just completed
+
+	opened uint64 // order of the connection that opened last
+	popped expiry // how far the current expire has come
+	shard  *shard // that the tracker is; nil if it works alone
 
 	ahead   [lookAhead]lookedUp
 	touched uint64 // keeps the compiler from leaving the reads ahead out
@@ -146,8 +151,13 @@ func (t *Tracker) lookUpAhead(packets []bpf.Packet) {
 		}
 		candidates[i] = t.table.candidate(a.hash)
 	}
+	t.touch(candidates[:len(packets)])
+}
+
+// touch reads connections; index 0 is none.
+func (t *Tracker) touch(candidates []uint32) {
 	var touched uint64
-	for _, i := range candidates[:len(packets)] {
+	for _, i := range candidates {
 		if i != 0 {
 			c := t.connections.at(i)
 			touched += uint64(c.bits) + uint64(c.last) + uint64(c.endpoint[orig].start) + c.packets[orig]
@@ -170,45 +180,60 @@ func (t *Tracker) Advance(now int64) {
 // whose attempt or DNS timers say so, in their order, then the rest in the order
 // in which they opened.
 func (t *Tracker) Close() {
-	var timed, rest []readyEntry
+	timed, rest := t.openConnections()
+	for _, e := range timed {
+		t.remove(e.index, t.connections.at(e.index), CauseEnd)
+	}
+	for _, e := range rest {
+		t.remove(e.index, t.connections.at(e.index), CauseEnd)
+	}
+}
+
+// openConnections are those that are open at the end, in the order in which Close
+// hands them out.
+func (t *Tracker) openConnections() (timed, rest []readyEntry) {
 	for i := uint32(1); i < t.connections.next; i++ {
 		c := t.connections.at(i)
 		switch {
 		case c.bits&bitLive == 0:
 		case c.protocol == bpf.ProtocolUDP && c.bits&bitDNS != 0:
-			timed = append(timed, readyEntry{c.checkAt, c.ordinal, i})
+			timed = append(timed, readyEntry{c.checkAt, c.order, i})
 		case c.protocol == bpf.ProtocolTCP && c.bits&bitClosing == 0 && c.closeAt != never && c.attemptFailed():
-			timed = append(timed, readyEntry{c.closeAt, c.ordinal, i})
+			timed = append(timed, readyEntry{c.closeAt, c.order, i})
 		default:
-			rest = append(rest, readyEntry{0, c.ordinal, i})
+			rest = append(rest, readyEntry{0, c.order, i})
 		}
 	}
 	for _, list := range [][]readyEntry{timed, rest} {
 		slices.SortFunc(list, func(a, b readyEntry) int {
-			return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.ordinal, b.ordinal))
+			return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.order, b.order))
 		})
-		for _, e := range list {
-			t.remove(e.index, t.connections.at(e.index), CauseEnd)
-		}
 	}
+	return timed, rest
 }
 
 func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
 	switch p.Kind {
 	case bpf.KindPacket:
 		t.Advance(p.Time)
-		t.stats.IPBytes += uint64(p.IPLength)
-		t.layers[0] = layer{}
-		t.packet(p, at, &t.layers[0])
+		t.outermost(p, at)
 	case bpf.KindInner: // of the carrier's time
-		t.inner(p, at)
+		t.inside(p, at)
 	case bpf.KindViolation, bpf.KindEmpty:
 		t.stats.Notes++
-		t.noteTunnel(p)
+		t.inside(p, at)
 	default:
 		t.stats.Notes++
+		t.deepest = -1
 		t.Advance(p.Time)
 	}
+}
+
+// outermost takes the packet that begins a frame.
+func (t *Tracker) outermost(p *bpf.Packet, at *lookedUp) {
+	t.stats.IPBytes += uint64(p.IPLength)
+	t.layers[0], t.deepest = layer{}, 0
+	t.packet(p, at, &t.layers[0])
 }
 
 // packet takes an IP packet of the current frame. Its layer says what it is
@@ -269,7 +294,7 @@ func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection,
 	t.stats.Opened++
 	t.stats.Open++
 	c.addr, c.port, c.protocol = k.addr, k.port, k.protocol
-	c.start, c.last, c.ordinal = p.Time, p.Time, p.Ordinal
+	c.start, c.last, c.order = p.Time, p.Time, t.orderOf(p.Ordinal)
 	c.offset = t.noteOffset()
 	c.bits = bitLive
 	c.endpoint[orig].openStream(k.protocol)
@@ -296,6 +321,26 @@ func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection,
 	t.armTimers(c)
 	t.wheel.schedule(i, c, t.firstDeadline(c))
 	return i, c, side
+}
+
+const (
+	turnBits = 4 // of connection.order, below the ordinal
+	turnMax  = 1<<turnBits - 1
+)
+
+// orderOf is the order of a connection that opens: by its frame, and among those
+// of one frame by their turn. Of the ordinal its highest bits are lost: those of
+// CPUs from the 1,024th on.
+func (t *Tracker) orderOf(ordinal uint64) uint64 {
+	order := ordinal << turnBits
+	if t.shard != nil {
+		return order | t.shard.turn()
+	}
+	if t.opened&^turnMax == order {
+		order |= min(t.opened&turnMax+1, turnMax)
+	}
+	t.opened = order
+	return order
 }
 
 func (e *endpoint) openStream(protocol uint8) {

@@ -70,24 +70,51 @@ func (t *Tracker) tunnelsOf(c *connection) *tunnelState {
 	return t.tunnels.at(d.tunnel)
 }
 
+// inside takes what is inside a packet of the current frame, or is said about it.
+func (t *Tracker) inside(p *bpf.Packet, at *lookedUp) {
+	// The carrier is the packet before it that is one less deep.
+	carried := p.TunnelDepth > 0 && int(p.TunnelDepth) <= t.deepest+1
+	switch {
+	case p.Kind == bpf.KindInner && carried:
+		t.inner(p, at)
+	case p.Kind == bpf.KindInner:
+		t.skipInner()
+	case carried:
+		t.noteTunnel(p)
+	}
+}
+
 // inner takes a packet from inside a tunnel, if the tunnel is one: the parsers
 // judge by ports of either side and by content.
 func (t *Tracker) inner(p *bpf.Packet, at *lookedUp) {
-	depth := p.TunnelDepth
-	if depth == 0 || int(depth) >= len(t.layers) {
-		t.stats.Packets++
-		t.stats.Inner++
+	depth := int(p.TunnelDepth)
+	if depth >= len(t.layers) {
+		t.skipInner()
 		return
 	}
+	t.deepest = depth
 	l := &t.layers[depth]
 	*l = layer{}
-	if !t.enclose(&l.enclosure, &t.layers[depth-1], p.TunnelType) {
-		t.stats.Packets++
-		t.stats.Inner++
-		return
+	if t.encloseInner(&l.enclosure, p) {
+		t.packet(p, at, l)
+	}
+}
+
+// encloseInner tells whether a packet is inside the tunnel that it seems to be in,
+// and what is around it then. It is the carrier's to say.
+func (t *Tracker) encloseInner(e *enclosure, p *bpf.Packet) bool {
+	if !t.enclose(e, &t.layers[p.TunnelDepth-1], p.TunnelType) {
+		t.skipInner()
+		return false
 	}
 	t.stats.Tunnelled++
-	t.packet(p, at, l)
+	return true
+}
+
+// skipInner is for what only looked like a packet inside a tunnel.
+func (t *Tracker) skipInner() {
+	t.stats.Packets++
+	t.stats.Inner++
 }
 
 // forgetCarrier sees to it that nothing is inside of a connection of the current
@@ -184,9 +211,6 @@ func (t *Tracker) isTunnel(c *connection, typ bpf.TunnelType) bool {
 // a tunnel without a packet inside that can be read, or that it broke its tunnel's
 // rules. Then it is not looked into any more; GTPv1 and GRE may.
 func (t *Tracker) noteTunnel(p *bpf.Packet) {
-	if p.TunnelDepth == 0 || int(p.TunnelDepth) > len(t.layers) {
-		return
-	}
 	carrier := &t.layers[p.TunnelDepth-1]
 	if !carrier.carries || carrier.connection == 0 {
 		return

@@ -17,7 +17,7 @@ const (
 
 // wheel is a hierarchical timer wheel. It hands a connection out when its due time
 // has come; which of its timers that was is the connection's business. Due times
-// are exact to the ns, and connections come out in their order, ties by ordinal.
+// are exact to the ns, and connections come out in their order, ties by order.
 //
 // A slot holds the due times that share all higher digits with now and differ in
 // the digit of its level; so slots of a lower level always come first. It is a list
@@ -47,9 +47,9 @@ type wheelChunk struct {
 type wheelEntry struct{ index, tick uint32 }
 
 type readyEntry struct {
-	due     int64
-	ordinal uint64
-	index   uint32
+	due   int64
+	order uint64
+	index uint32
 }
 
 // after puts the entry that is due first at the end.
@@ -57,7 +57,7 @@ func (e readyEntry) after(f readyEntry) int {
 	if e.due != f.due {
 		return cmp.Compare(f.due, e.due)
 	}
-	return cmp.Compare(f.ordinal, e.ordinal)
+	return cmp.Compare(f.order, e.order)
 }
 
 // schedule makes the connection come out at due, and not at any time that it was
@@ -67,7 +67,7 @@ func (w *wheel) schedule(i uint32, c *connection, due int64) {
 	w.next = min(w.next, due)
 	tick := due >> wheelShift
 	if tick <= w.tick {
-		e := readyEntry{due, c.ordinal, i}
+		e := readyEntry{due, c.order, i}
 		at, _ := slices.BinarySearchFunc(w.ready, e, readyEntry.after)
 		w.ready = slices.Insert(w.ready, at, e)
 		return
@@ -99,7 +99,7 @@ func (w *wheel) pop(now int64) (i uint32, due int64) {
 	for {
 		for n := len(w.ready); n > 0; n = len(w.ready) {
 			e := w.ready[n-1]
-			if c := w.connections.at(e.index); c.due == e.due && c.ordinal == e.ordinal {
+			if c := w.connections.at(e.index); c.due == e.due && c.order == e.order {
 				if e.due > now {
 					w.next = e.due
 					return 0, 0
@@ -181,6 +181,6 @@ func (w *wheel) handDown(e wheelEntry, level int) {
 	if tick > w.tick {
 		w.push(e.index, tick)
 	} else if c := w.connections.at(e.index); c.due>>wheelShift == tick {
-		w.ready = append(w.ready, readyEntry{c.due, c.ordinal, e.index})
+		w.ready = append(w.ready, readyEntry{c.due, c.order, e.index})
 	}
 }

@@ -28,7 +28,7 @@ func (m *wheelModel) pop(now int64) uint32 {
 		return 0
 	}
 	first := slices.MinFunc(m.entries, func(a, b readyEntry) int {
-		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.ordinal, b.ordinal))
+		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.order, b.order))
 	})
 	if first.due > now {
 		return 0
@@ -78,10 +78,10 @@ func testWheel(t *testing.T, random *rand.Rand, now int64) {
 		case 0, 1, 2, 3:
 			i, c := connections.get()
 			ordinal++
-			c.ordinal = ordinal / 3 // some are equal, as of segments of one super-frame
+			c.order = ordinal / 3 // some are equal, as of segments of one super-frame
 			due := min(now+distance(), 1<<62)
 			w.schedule(i, c, due)
-			m.schedule(readyEntry{due, c.ordinal<<32 | uint64(i), i})
+			m.schedule(readyEntry{due, c.order<<32 | uint64(i), i})
 			live = append(live, i)
 		case 4: // an earlier or later time, also one that is due at once
 			if len(live) == 0 {
@@ -93,7 +93,7 @@ func testWheel(t *testing.T, random *rand.Rand, now int64) {
 			m.cancel(i)
 			due := min(now+distance(), 1<<62)
 			w.schedule(i, c, due)
-			m.schedule(readyEntry{due, c.ordinal<<32 | uint64(i), i})
+			m.schedule(readyEntry{due, c.order<<32 | uint64(i), i})
 		case 5: // gone; the index may be handed out again
 			if len(live) == 0 {
 				continue
@@ -131,13 +131,13 @@ func drainWheel(t *testing.T, w *wheel, m *wheelModel, now int64, live []uint32)
 	}
 	var got, want []readyEntry
 	for i, at := w.pop(now); i != 0; i, at = w.pop(now) {
-		got = append(got, readyEntry{at, w.connections.at(i).ordinal, i})
+		got = append(got, readyEntry{at, w.connections.at(i).order, i})
 	}
 	for i := m.pop(now); i != 0; i = m.pop(now) {
-		want = append(want, readyEntry{due[i], w.connections.at(i).ordinal, i})
+		want = append(want, readyEntry{due[i], w.connections.at(i).order, i})
 	}
 	byIndex := func(a, b readyEntry) int { // equal ordinals come in any order
-		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.ordinal, b.ordinal), cmp.Compare(a.index, b.index))
+		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.order, b.order), cmp.Compare(a.index, b.index))
 	}
 	if !slices.IsSortedFunc(got, inOrder) {
 		t.Fatalf("now %d: out of order: %v", now, got)
@@ -154,7 +154,7 @@ func drainWheel(t *testing.T, w *wheel, m *wheelModel, now int64, live []uint32)
 
 // inOrder compares by due time, then by ordinal.
 func inOrder(a, b readyEntry) int {
-	return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.ordinal, b.ordinal))
+	return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.order, b.order))
 }
 
 // TestWheelStaleEntries cancels and schedules again connections whose tick has
@@ -164,7 +164,7 @@ func TestWheelStaleEntries(t *testing.T) {
 	w := wheel{connections: &connections, next: never}
 	i, c := connections.get()
 	j, d := connections.get()
-	d.ordinal = 1
+	d.order = 1
 	w.schedule(i, c, 100)
 	w.schedule(j, d, 200)
 	for range 3 { // both are in the tick at which the wheel stands
@@ -194,12 +194,12 @@ func TestWheelReusedIndex(t *testing.T) {
 	var connections slab[connection]
 	w := wheel{connections: &connections, next: never}
 	i, c := connections.get()
-	c.ordinal = 1
+	c.order = 1
 	w.schedule(i, c, 100)
 	w.cancel(c)
 	connections.put(i)
 	j, d := connections.get()
-	d.ordinal = 2
+	d.order = 2
 	w.schedule(j, d, 500)
 	if i != j {
 		t.Fatalf("want index %d again, got %d", i, j)

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 )
@@ -29,6 +30,28 @@ type expectation struct {
 // expired ones go; if none has expired the announcement is dropped.
 func (m *Monitor) expect(e endpoint, n Name) {
 	m.Expect(e.addr, e.port, n, m.at.Time)
+	if m.shared {
+		m.announced = append(m.announced, Announcement{e.addr, e.port, n, m.at.Time})
+	}
+}
+
+// Announcement is a connection that is to come.
+type Announcement struct {
+	Addr Addr // of its responder
+	Port uint16
+	Name Name
+	Time int64 // ns, when it was announced
+}
+
+// Share makes the monitor keep what its connections announce for [Monitor.Announced].
+func (m *Monitor) Share() { m.shared = true }
+
+// Announced returns what was announced since the last call, for the monitors of
+// other connections, whose Expect takes it.
+func (m *Monitor) Announced() []Announcement {
+	announced := m.announced
+	m.announced = nil
+	return announced
 }
 
 // Expect announces a connection, now ns, to a responder. The monitor does so
@@ -90,4 +113,27 @@ func parseAddr(b []byte) (Addr, bool) {
 		return Addr{}, false
 	}
 	return a.As16(), true
+}
+
+// MayAnnounce tells whether whole lines may announce connections, in whatever
+// protocol: whether one begins as an FTP command or reply that does, or holds what
+// IRC's DCC says.
+func MayAnnounce(lines []byte) bool {
+	if bytes.Contains(lines, []byte("DCC SEND ")) {
+		return true
+	}
+	for len(lines) > 0 {
+		line := skipBlanks(lines)
+		for _, start := range [...]string{"PORT", "EPRT", "227", "229"} {
+			if hasPrefixFold(line, start) {
+				return true
+			}
+		}
+		n := bytes.IndexByte(lines, '\n') + 1
+		if n == 0 {
+			break
+		}
+		lines = lines[n:]
+	}
+	return false
 }

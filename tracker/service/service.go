@@ -126,6 +126,9 @@ type Monitor struct {
 	expected map[endpoint]expectation
 	expires  int64 // when expired ones are looked for next, ns
 
+	shared    bool
+	announced []Announcement // since Announced was called
+
 	joined map[uint64]string // services of more than one name
 	effect Effect            // of the payload at hand
 	at     Segment           // the payload at hand

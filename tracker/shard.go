@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tracker
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"conntap/bpf"
+	"conntap/tracker/service"
+)
+
+// batchesAhead is how many batches a shard may be behind the others.
+const batchesAhead = 4
+
+// shard is one of several trackers that share the packets. It takes its own of each
+// batch in their order, and lets time pass in between just as a tracker of all
+// packets would.
+type shard struct {
+	all     *Shards
+	index   int
+	tracker *Tracker
+	batches chan *Batch
+	rows    rowSender
+
+	batch *Batch
+	at    int      // the packet at hand
+	next  int      // the first moment of the batch that has not passed
+	place rowPlace // of the rows that come out now
+
+	mutex     sync.Mutex
+	published Stats // guarded by mutex
+}
+
+func newShard(all *Shards, config Config, index int) *shard {
+	s := &shard{all: all, index: index, batches: make(chan *Batch, batchesAhead), rows: newRowSender()}
+	s.tracker = New(config, s.emit)
+	s.tracker.hashKey = all.hashKey
+	if len(all.shards) > 1 {
+		s.tracker.shard = s
+		s.tracker.services.Share()
+	}
+	return s
+}
+
+// emit takes a row of the tracker.
+func (s *shard) emit(c *Conn) {
+	s.rows.add(c, s.place, s.tracker.popped)
+}
+
+func (s *shard) run() {
+	for b := range s.batches {
+		s.track(b)
+		if b.working.Add(-1) == 0 && b.Done != nil {
+			b.Done(b)
+		}
+	}
+	s.close()
+	s.publish()
+	s.rows.close()
+}
+
+// publish makes the account readable.
+func (s *shard) publish() {
+	s.mutex.Lock()
+	s.published = s.tracker.stats
+	s.mutex.Unlock()
+}
+
+func (s *shard) track(b *Batch) {
+	t := s.tracker
+	t.SetClockOffset(b.ClockOffset)
+	if len(s.all.shards) == 1 {
+		t.Track(b.Packets)
+		if b.Now != 0 {
+			t.Advance(b.Now)
+		}
+	} else {
+		s.trackOwn(b)
+	}
+	s.publish()
+	s.rows.handOver(rowPlace{position: b.position + uint64(len(b.Packets)) + 1})
+}
+
+// trackOwn takes what is the shard's own of a batch.
+func (s *shard) trackOwn(b *Batch) {
+	t := s.tracker
+	s.batch, s.next = b, 0
+	if s.index == 0 {
+		t.stats.Records += uint64(len(b.Packets))
+		t.stats.Notes += b.notes
+	}
+	for own := b.own[s.index]; len(own) > 0; {
+		n := min(len(own), lookAhead)
+		t.lookUpOwn(b, own[:n])
+		for j, item := range own[:n] {
+			if item&exchangeBit != 0 {
+				e := b.exchanges[item&^exchangeBit]
+				s.advance(e.at)
+				s.serve(e)
+				continue
+			}
+			s.advance(int(item))
+			t.outermost(&b.Packets[item], &t.ahead[j])
+		}
+		own = own[n:]
+	}
+	s.advance(len(b.Packets))
+}
+
+// lookUpOwn is lookUpAhead for some of a batch's packets.
+func (t *Tracker) lookUpOwn(b *Batch, items []uint32) {
+	var candidates [lookAhead]uint32
+	for j, item := range items {
+		if item&exchangeBit != 0 {
+			continue
+		}
+		t.keyAt(&t.ahead[j], &b.Packets[item], b.hashes[item])
+		candidates[j] = t.table.candidate(b.hashes[item])
+	}
+	t.touch(candidates[:len(items)])
+}
+
+// keyAt fills in a packet's key, whose hash is known.
+func (t *Tracker) keyAt(at *lookedUp, p *bpf.Packet, hash uint64) {
+	keyOf(&at.key, p)
+	at.hash = hash
+	if t.config.KeyVLAN {
+		at.key.vlan = vlanOf(p)
+	}
+}
+
+// advance lets time pass up to a packet of the batch, or all of it: timers fire at
+// the times of all packets in between, whatever shard has these.
+func (s *shard) advance(i int) {
+	t := s.tracker
+	if now := s.batch.times[i]; t.wheel.next <= now {
+		s.expire(i)
+	}
+	t.now = s.batch.times[i]
+	s.at, s.next = i, i+1
+	s.place = rowPlace{position: s.batch.position + uint64(i), turn: 1}
+}
+
+// expire fires the timers that are due up to a moment of the batch.
+func (s *shard) expire(i int) {
+	t, b := s.tracker, s.batch
+	for t.wheel.next <= b.times[i] {
+		k := b.firstMoment(s.next, i, t.wheel.next)
+		if k > i {
+			return
+		}
+		t.now = b.times[k]
+		s.place = rowPlace{position: b.position + uint64(k)}
+		t.expire()
+		s.next = k + 1
+	}
+}
+
+// firstMoment is the first of the moments [from, to] at which the time is not
+// before due; to+1 if none is.
+func (b *Batch) firstMoment(from, to int, due int64) int {
+	end := to + 1
+	for from < end {
+		if middle := (from + end) / 2; b.times[middle] < due {
+			from = middle + 1
+		} else {
+			end = middle
+		}
+	}
+	for from <= to && !b.moves(from) {
+		from++
+	}
+	return from
+}
+
+// moves tells whether a packet lets time pass: what is inside of another doesn't.
+func (b *Batch) moves(i int) bool {
+	if i == len(b.Packets) {
+		return b.Now != 0
+	}
+	k := b.Packets[i].Kind
+	return k == bpf.KindPacket || k == bpf.KindNone || k > bpf.KindEmpty
+}
+
+// turn is that of the packet at hand within its frame.
+func (s *shard) turn() uint64 {
+	return min(s.batch.turnOf(s.at)+uint64(s.place.turn)-1, turnMax)
+}
+
+// close hands out all open connections.
+func (s *shard) close() {
+	t := s.tracker
+	if t.shard == nil {
+		t.Close()
+		return
+	}
+	timed, rest := t.openConnections()
+	s.place = rowPlace{position: endOfRows}
+	for turn, list := range [][]readyEntry{timed, rest} {
+		s.place.turn = uint8(turn)
+		for _, e := range list {
+			t.popped = expiry{e.due, e.order}
+			t.remove(e.index, t.connections.at(e.index), CauseEnd)
+		}
+	}
+}
+
+// exchange is a packet that concerns several shards: those of the packet that it is
+// inside of, of its own connection and, if it may put a datagram together or
+// announce a connection, all. Each serves it when its turn comes, and waits there
+// for what others have to say. As all serve in the same order, nobody waits in a
+// circle.
+type exchange struct {
+	packet  *bpf.Packet
+	hash    uint64
+	at      int // in the batch
+	carrier int // the shard that has what it is inside of; nobody: it is not inside of anything
+	shard   int // its own
+
+	announces bool // it may announce connections
+	joined    bool // from a datagram whose enclosure is known
+
+	enclosed  answer // the carrier's: whether the packet counts
+	enclosure enclosure
+	put       answer // whether a datagram is complete
+	datagram  []*exchange
+	served    answer // its own shard's
+	announced []service.Announcement
+}
+
+// answer is what a shard has to say to others: 0 as long as it has not.
+type answer struct{ value atomic.Uint32 }
+
+const (
+	answerNo  = 1
+	answerYes = 2
+)
+
+func (a *answer) give(yes bool) {
+	if yes {
+		a.value.Store(answerYes)
+	} else {
+		a.value.Store(answerNo)
+	}
+}
+
+func (e *exchange) reset(p *bpf.Packet, hash uint64, shard int) {
+	e.packet, e.hash, e.shard, e.carrier = p, hash, shard, nobody
+	e.joined, e.announces = false, mayAnnounce(p)
+	e.enclosed.value.Store(0)
+	e.put.value.Store(0)
+	e.served.value.Store(0)
+	e.datagram, e.announced, e.enclosure = nil, nil, enclosure{}
+}
+
+// isPacket tells a packet from a finding about a tunnel.
+func (e *exchange) isPacket() bool {
+	return e.packet.Kind == bpf.KindPacket || e.packet.Kind == bpf.KindInner
+}
+
+func (e *exchange) isFragment() bool {
+	return e.isPacket() && e.packet.State&bpf.StateFragment != 0
+}
+
+// isStray tells what only looks like a packet inside a tunnel: there is no carrier.
+func (e *exchange) isStray() bool {
+	return e.packet.Kind == bpf.KindInner && e.carrier == nobody && !e.joined
+}
+
+// concerns tells whether a shard has to serve it.
+func (e *exchange) concerns(shard int) bool {
+	if !e.isPacket() {
+		return shard == e.carrier
+	}
+	if e.isStray() {
+		return shard == e.shard
+	}
+	return e.announces || e.isFragment() || shard == e.carrier || shard == e.shard
+}
+
+// serve does the shard's part of an exchange.
+func (s *shard) serve(e *exchange) {
+	t := s.tracker
+	switch {
+	case !e.concerns(s.index):
+		return
+	case !e.isPacket():
+		t.noteTunnel(e.packet)
+		return
+	case e.isStray():
+		t.skipInner()
+		return
+	}
+	if s.index == e.carrier {
+		e.enclosed.give(t.encloseInner(&e.enclosure, e.packet))
+	}
+	if e.isFragment() {
+		s.serveFragment(e)
+		return
+	}
+	if s.index == e.shard {
+		s.serveOwn(e)
+	}
+	if e.announces {
+		s.serveAnnouncements(e)
+	}
+}
+
+// isEnclosed tells whether a packet counts: the outermost does.
+func (s *shard) isEnclosed(e *exchange) bool {
+	return e.carrier == nobody || s.wait(&e.enclosed)
+}
+
+// serveOwn takes a packet of one of the shard's own connections.
+func (s *shard) serveOwn(e *exchange) {
+	t, p := s.tracker, e.packet
+	l := &t.layers[p.TunnelDepth]
+	*l = layer{}
+	if !s.isEnclosed(e) {
+		return
+	}
+	if p.Kind == bpf.KindPacket && !e.joined {
+		t.stats.IPBytes += uint64(p.IPLength)
+	}
+	l.enclosure = e.enclosure
+	var at lookedUp
+	t.keyAt(&at, p, e.hash)
+	t.packet(p, &at, l)
+}
+
+// serveFragment has the first shard put datagrams together, then takes what there
+// is in one.
+func (s *shard) serveFragment(e *exchange) {
+	if s.index == 0 {
+		if s.isEnclosed(e) {
+			e.datagram = s.reassemble(e)
+		}
+		e.put.give(e.datagram != nil)
+	}
+	if !s.wait(&e.put) {
+		return
+	}
+	for _, inside := range e.datagram {
+		s.place.turn++
+		s.serve(inside)
+	}
+}
+
+// reassemble takes a fragment and returns the packets of the datagram that it
+// completes.
+func (s *shard) reassemble(e *exchange) (inside []*exchange) {
+	t := s.tracker
+	t.stats.Packets++
+	if e.packet.Kind == bpf.KindPacket && !e.joined {
+		t.stats.IPBytes += uint64(e.packet.IPLength)
+	}
+	var frame carriers
+	for i, p := range t.reassemble(e.packet) {
+		hash := s.all.hash(&p)
+		q := new(exchange)
+		q.reset(&p, hash, s.all.shardOf(hash))
+		q.at = e.at
+		if i == 0 {
+			q.joined, q.enclosure = true, e.enclosure
+			frame.deepest = int(p.TunnelDepth)
+			frame.shards[frame.deepest] = q.shard
+		} else {
+			frame.enter(q)
+		}
+		if q.isPacket() {
+			t.stats.Joined++
+		}
+		inside = append(inside, q)
+	}
+	return inside
+}
+
+// serveAnnouncements tells the other shards which connections the packet has
+// announced.
+func (s *shard) serveAnnouncements(e *exchange) {
+	m := s.tracker.services
+	if s.index == e.shard {
+		e.announced = m.Announced()
+		e.served.give(len(e.announced) > 0)
+	} else if s.wait(&e.served) {
+		for _, a := range e.announced {
+			m.Expect(a.Addr, a.Port, a.Name, a.Time)
+		}
+	}
+}
+
+// How a shard waits: it spins, then lets others run, then sleeps, as on a machine
+// with few CPUs those that it waits for may have none.
+const (
+	waitSpins  = 100
+	waitYields = 200
+	waitSleep  = 20 * time.Microsecond
+)
+
+// wait returns an answer when it has been given.
+func (s *shard) wait(a *answer) bool {
+	for n := 0; ; n++ {
+		switch v := a.value.Load(); {
+		case v != 0:
+			return v == answerYes
+		case n < waitSpins:
+		case n == waitSpins+waitYields:
+			s.rows.handOver(s.place) // who is waited for may wait for room to put rows in
+		case n < waitSpins+waitYields:
+			runtime.Gosched()
+		default:
+			time.Sleep(waitSleep)
+		}
+	}
+}
