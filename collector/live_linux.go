@@ -46,10 +46,11 @@ type Live struct {
 	detached atomic.Bool // no program runs any more
 	drained  atomic.Bool // the ring is empty for good, and unmapped
 
-	mu     sync.Mutex // guards what follows
-	loader *loader    // nil once everything is released
-	final  []HookStats
-	closed bool
+	mu         sync.Mutex // guards what follows
+	loader     *loader    // nil once everything is released
+	final      []HookStats
+	finalRings []RingFill
+	closed     bool
 }
 
 var _ Source = (*Live)(nil)
@@ -151,6 +152,7 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 		return err
 	}
 	l.advance(bootTime())
+	l.losses.settle(l.Now())
 	for slot, i := range interfaces {
 		if err := l.attach(i, plans[slot], uint16(slot), c.Warn); err != nil {
 			return err
@@ -322,6 +324,13 @@ func (l *Live) ClockOffset() int64 { return l.offset.Load() }
 func (l *Live) Rings() []RingFill {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.loader == nil {
+		return l.finalRings
+	}
+	return l.readRings()
+}
+
+func (l *Live) readRings() []RingFill {
 	rings := make([]RingFill, 0, len(l.rings))
 	for _, r := range l.rings {
 		rings = append(rings, RingFill{CPU: -1, Used: r.used(), Highest: r.highest.Load(), Size: r.size()})
@@ -383,6 +392,7 @@ func (l *Live) noteLosses(now int64) {
 	for stream, n := range lost {
 		l.losses.note(stream, n, now-stampMargin, after)
 	}
+	l.losses.settle(now - stampMargin)
 }
 
 // LostBetween is how many frames were lost, for want of room in the ring, from one
@@ -438,7 +448,7 @@ func (l *Live) release() error {
 	if l.loader == nil {
 		return nil
 	}
-	l.final = l.readCounters()
+	l.final, l.finalRings = l.readCounters(), l.readRings()
 	l.drained.Store(true)
 	err := l.closeRings()
 	l.loader.close()

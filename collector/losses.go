@@ -15,6 +15,7 @@ import (
 // before were lost between the two. Notes are for one goroutine, between is for any.
 type losses struct {
 	streams []lossMark // by CPU and hook
+	settled int64      // what was lost before is noted, of all CPUs and hooks
 
 	mu sync.Mutex // guards what follows
 	// Each loss stands in earliest with the first moment at which it may have come,
@@ -50,6 +51,7 @@ func (l *losses) note(stream int, lost uint64, from, to int64) {
 		l.streams = append(l.streams, lossMark{})
 	}
 	before := l.streams[stream]
+	before.time = max(before.time, l.settled)
 	if lost > before.lost {
 		l.mu.Lock()
 		l.earliest.add(before.time, lost-before.lost)
@@ -58,6 +60,9 @@ func (l *losses) note(stream int, lost uint64, from, to int64) {
 	}
 	l.streams[stream] = lossMark{max(lost, before.lost), max(from, before.time)}
 }
+
+// settle says that all that was lost before a time has been noted.
+func (l *losses) settle(time int64) { l.settled = max(l.settled, time) }
 
 // between is how many frames were lost from one time to another, at most: when a
 // frame was lost is known to about a batch and a millisecond.

@@ -21,6 +21,7 @@ import (
 type logFlags struct {
 	format, times  choice
 	profile        choice
+	account        choice
 	key, tunnels   choice
 	with           choices
 	fields         []string
@@ -59,6 +60,9 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections int) {
 	fs.StringVar(&f.seed, "seed", "", "any `text`; the same over the same input makes the same uids")
 	fs.IntVar(&f.maxConnections, "max-connections", f.maxConnections, "how many to follow at a time, 0 for no limit; above it those that nobody\n"+
 		"answered are logged early, then the longest idle")
+	f.account = choice{"short", []string{"short", "full"}}
+	fs.Var(&f.account, "account", "what is said at the end of where all packets went: short: what is out of the\n"+
+		"ordinary; full: all, by interface, hook and CPU")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no account, no hints, no status line")
 }
 

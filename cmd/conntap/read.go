@@ -121,6 +121,7 @@ func read(f *readFlags) error {
 		Title: f.title(p, summary), Size: summary.Size, Frames: p.source.Stats(),
 		First: summary.First, Last: summary.Last,
 		Connections: p.tracker.Stats(), Gapped: p.gapped, Omitted: p.rows.log.Omitted(), Elapsed: time.Since(p.started),
+		Full: f.account.value == "full",
 	}
 	skipped := &account.Frames.Skipped
 	p.rows.hints.SetFrames(hints.Frames{

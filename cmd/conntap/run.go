@@ -160,7 +160,8 @@ func run(f *runFlags) (err error) {
 	}
 	account := &screen.Account{
 		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.gapped,
-		Omitted: p.rows.log.Omitted(), Live: true,
+		Omitted: p.rows.log.Omitted(), Live: true, Full: f.account.value == "full",
+		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(), Latency: source.Latency(),
 	}
 	_, _ = account.WriteTo(os.Stderr)
 	p.say(fewConns)
@@ -185,10 +186,10 @@ func (f *runFlags) announce(source *collector.Live, server *metrics.Server) {
 			screen.Count(uint64(f.maxConnections)))
 	}
 	tell(fmt.Sprintf("memory: %s ring, %s", screen.Memory(rings), limit))
+	tell("tcp rows appear 5 s after the close, udp and icmp rows after 60 s of silence (dns: 10 to 20 s); open ones at Ctrl-C")
 	if server != nil {
 		tell("metrics: " + server.URL())
 	}
-	tell("tcp rows appear 5 s after the close, udp and icmp rows after 60 s of silence (dns: 10 to 20 s); open ones at Ctrl-C")
 }
 
 // meter derives rates from two looks at the counters.

@@ -3,14 +3,11 @@
 package screen
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
-	"conntap/bpf"
 	"conntap/collector"
 	"conntap/tracker"
 )
@@ -35,8 +32,19 @@ type Account struct {
 	Omitted uint64
 	// Elapsed is how long reading took; 0 for live capture.
 	Elapsed time.Duration
-	// Live asks for the full balance of frames, lost ones included.
+	// Live asks for the balance of frames even if all were recorded.
 	Live bool
+
+	// What follows is of live capture alone: the frames by interface, hook and CPU,
+	// what the interfaces dropped by themselves, the rings, and how soon they were
+	// read.
+	Hooks   []collector.HookStats
+	Devices []collector.DeviceDrops
+	Rings   []collector.RingFill
+	Latency collector.Latency
+	// Full asks for all of that and for the balance of packets, not only for what is
+	// out of the ordinary.
+	Full bool
 }
 
 // WriteTo writes the account in a few lines.
@@ -44,8 +52,12 @@ func (a *Account) WriteTo(w io.Writer) (int64, error) {
 	var b strings.Builder
 	a.writeTitle(&b)
 	a.writeBalance(&b)
+	a.writeHooks(&b)
+	a.writeDevices(&b)
+	a.writePackets(&b)
 	a.writeConnections(&b)
 	a.writeDamage(&b)
+	a.writeRings(&b)
 	a.writeSpeed(&b)
 	n, err := io.WriteString(w, b.String())
 	return int64(n), err
@@ -63,47 +75,6 @@ func (a *Account) writeTitle(b *strings.Builder) {
 		b.WriteString(", " + period(a.First, a.Last))
 	}
 	b.WriteByte('\n')
-}
-
-// writeBalance says where all frames went. Of a file that gave a packet for
-// every frame it says so in two words.
-func (a *Account) writeBalance(b *strings.Builder) {
-	skipped, reasons := a.skipped()
-	if !a.Live && skipped == 0 && a.Frames.Filtered == 0 && a.Frames.Lost == 0 {
-		return
-	}
-	fmt.Fprintf(b, "  seen %s = recorded %s", Count(a.Frames.Seen), Count(a.Frames.Recorded))
-	if a.Live || a.Frames.Filtered > 0 {
-		fmt.Fprintf(b, " + filtered %s", Count(a.Frames.Filtered))
-	}
-	fmt.Fprintf(b, " + skipped %s%s", Count(skipped), reasons)
-	if a.Live || a.Frames.Lost > 0 {
-		fmt.Fprintf(b, " + lost %s", Count(a.Frames.Lost))
-	}
-	b.WriteByte('\n')
-}
-
-// skipped adds up the skipped frames and lists their reasons, the most frequent
-// first.
-func (a *Account) skipped() (total uint64, list string) {
-	var reasons []bpf.Reason
-	for r, n := range a.Frames.Skipped {
-		if n > 0 {
-			total += n
-			reasons = append(reasons, bpf.Reason(r))
-		}
-	}
-	if total == 0 {
-		return 0, ""
-	}
-	slices.SortStableFunc(reasons, func(x, y bpf.Reason) int {
-		return cmp.Compare(a.Frames.Skipped[y], a.Frames.Skipped[x])
-	})
-	words := make([]string, len(reasons))
-	for i, r := range reasons {
-		words[i] = strings.ReplaceAll(r.String(), "_", " ") + " " + Count(a.Frames.Skipped[r])
-	}
-	return total, " (" + strings.Join(words, ", ") + ")"
 }
 
 // writeConnections lists the states in the order in which people think of them:
@@ -135,6 +106,9 @@ func (a *Account) writeDamage(b *strings.Builder) {
 	}
 	if n := a.Connections.MissedBytes; n > 0 {
 		words = append(words, fmt.Sprintf("gaps: %s in %s", Bytes(n), Plural(a.Gapped, "connection")))
+	}
+	if n := a.Frames.Late; n > 0 {
+		words = append(words, "out of order, tracked all the same: "+Plural(n, "packet"))
 	}
 	closed := &a.Connections.Closed
 	if n := a.Omitted; n > 0 {

@@ -5,6 +5,7 @@ package screen
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,11 +67,7 @@ func TestAccount(t *testing.T) {
 	frames.Skipped[bpf.ReasonIPChecksum] = 32
 	whole := collector.Stats{Counters: bpf.Counters{Seen: 61, Recorded: 61}}
 	live := collector.Stats{Counters: bpf.Counters{Seen: 10, Recorded: 7, Lost: 3}}
-	tests := []struct {
-		name string
-		in   Account
-		want string
-	}{
+	tests := []accountTest{
 		{"skipped", Account{
 			Title: "big.pcap", Size: 551_000_000, Frames: frames, First: 1700000000e9, Last: 1700001069e9, Connections: logged(), Gapped: 1,
 			Elapsed: 500 * time.Millisecond,
@@ -88,12 +85,12 @@ func TestAccount(t *testing.T) {
   0 connections
 `},
 		{"live", Account{Title: "detached", Frames: live, Live: true, Connections: evicted()}, `detached
-  seen 10 = recorded 7 + filtered 0 + skipped 0 + lost 3
+  seen 10 = recorded 7 + filtered 0 + skipped 0 + lost 3 (ring full)
   0 connections
   logged early, the table was full: 2
 `},
 	}
-	for _, tt := range tests {
+	for _, tt := range append(tests, liveAccounts()...) {
 		t.Run(tt.name, func(t *testing.T) {
 			var b strings.Builder
 			if _, err := tt.in.WriteTo(&b); err != nil {
@@ -103,6 +100,71 @@ func TestAccount(t *testing.T) {
 				t.Errorf("want\n%s\ngot\n%s", tt.want, b.String())
 			}
 		})
+	}
+}
+
+type accountTest struct {
+	name string
+	in   Account
+	want string
+}
+
+// liveAccounts are of two interfaces, with and without losses, short and full.
+func liveAccounts() []accountTest {
+	hook := func(name string, hook bpf.Hook, cpu int, recorded, lost uint64) collector.HookStats {
+		h := collector.HookStats{Interface: name, Hook: hook, CPU: cpu}
+		h.Seen, h.Recorded, h.Lost = recorded+lost, recorded, lost
+		return h
+	}
+	whole := Account{Title: "detached", Live: true, Hooks: []collector.HookStats{
+		hook("eth0", bpf.HookXDP, 0, 1000, 0), hook("eth0", bpf.HookTCEgress, 1, 500, 0), hook("eth1", bpf.HookTCIngress, 0, 3, 0),
+	}, Devices: []collector.DeviceDrops{{Interface: "eth0"}, {Interface: "eth1", Missed: 4}}}
+	whole.Frames.Seen, whole.Frames.Recorded = 1503, 1503
+	whole.Connections.Records, whole.Connections.Packets, whole.Connections.Counted = 1503, 1503, 1503
+	lossy := whole
+	lossy.Hooks = slices.Clone(whole.Hooks)
+	lossy.Hooks[1].Seen, lossy.Hooks[1].Lost = 700, 200
+	lossy.Frames.Seen, lossy.Frames.Lost, lossy.Frames.Late = 1703, 200, 1
+	lossy.Connections.Counted, lossy.Connections.Fragments = 1500, 3
+	lossy.Rings = []collector.RingFill{{CPU: 0, Highest: 16384, Size: 65536}, {CPU: 1, Highest: 1 << 24, Size: 1 << 24}}
+	lossy.Latency.Packets[12], lossy.Latency.Longest = 1503, 40*time.Millisecond
+	full := lossy
+	full.Full = true
+	return []accountTest{
+		{"interfaces", whole, `detached
+  seen 1,503 = recorded 1,503 + filtered 0 + skipped 0 + lost 0
+    eth0: seen 1,500 = recorded 1,500 + filtered 0 + skipped 0 + lost 0
+    eth1: seen 3 = recorded 3 + filtered 0 + skipped 0 + lost 0
+  beside that, by the counters of eth1: rx_missed_errors 4
+  0 connections
+`},
+		{"lost", lossy, `detached
+  seen 1,703 = recorded 1,503 + filtered 0 + skipped 0 + lost 200 (ring full)
+    eth0: seen 1,700 = recorded 1,500 + filtered 0 + skipped 0 + lost 200 (ring full)
+    eth1: seen 3 = recorded 3 + filtered 0 + skipped 0 + lost 0
+    eth0 out, CPU 1: seen 700 = recorded 500 + filtered 0 + skipped 0 + lost 200 (ring full)
+    a larger --ring-size bridges bursts; --filter and --sample make less of it
+  beside that, by the counters of eth1: rx_missed_errors 4
+  packets 1,503 = in connections 1,500 + fragments 3
+  0 connections
+  out of order, tracked all the same: 1 packet
+`},
+		{"full", full, `detached
+  seen 1,703 = recorded 1,503 + filtered 0 + skipped 0 + lost 200 (ring full)
+    eth0 in, CPU 0: seen 1,000 = recorded 1,000 + filtered 0 + skipped 0 + lost 0
+    eth0 out, CPU 1: seen 700 = recorded 500 + filtered 0 + skipped 0 + lost 200 (ring full)
+    eth1 in, CPU 0: seen 3 = recorded 3 + filtered 0 + skipped 0 + lost 0
+    a larger --ring-size bridges bursts; --filter and --sample make less of it
+  beside that, by the counters of eth0: rx_dropped 0, rx_missed_errors 0, rx_fifo_errors 0
+  beside that, by the counters of eth1: rx_dropped 0, rx_missed_errors 4, rx_fifo_errors 0
+  records 1,503 + joined from fragments 0 = packets 1,503 + notes 0
+  packets 1,503 = in connections 1,500 + fragments 3 + carriers of tunnels 0 + not in a tunnel after all 0 + malformed 0 + bad checksum 0 + cut 0
+  0 connections
+  out of order, tracked all the same: 1 packet
+  ring of CPU 0: 64 KiB, full to 25.0 % at most
+  ring of CPU 1: 16 MiB, full to 100.0 % at most
+  read within 4.1 ms (half of the packets), 4.1 ms (99 %), 4.1 ms (99.9 %), 40 ms (all)
+`},
 	}
 }
 
