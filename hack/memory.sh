@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 resident() {
 	local pid
 	rm -f "$work/input" && mkfifo "$work/input"
-	./conntap read --quiet --format tsv - <"$work/input" >/dev/null &
+	"${CONNTAP:-./conntap}" read --quiet --format tsv - <"$work/input" >/dev/null &
 	pid=$!
 	exec 3>"$work/input"
 	cat "$1" >&3

@@ -9,7 +9,7 @@ import (
 
 // openApplication sets what a new connection knows of its protocols: none, unless
 // another connection has announced it.
-func (t *Tracker) openApplication(c *connection) {
+func (t *Tracker) openApplication(c connection) {
 	c.service = 0
 	if c.protocol == bpf.ProtocolTCP && t.services.Expecting() {
 		c.service = t.services.Open(&c.addr[resp], c.port[resp], t.now)
@@ -18,7 +18,7 @@ func (t *Tracker) openApplication(c *connection) {
 
 // closeApplication frees what is known of a connection's protocols. A connection
 // that was announced may come again only if it is reused.
-func (t *Tracker) closeApplication(c *connection, cause Cause) {
+func (t *Tracker) closeApplication(c connection, cause Cause) {
 	if cause != CauseReuse && t.services.Expecting() {
 		t.services.Came(c.service, &c.addr[resp], c.port[resp])
 	}
@@ -26,11 +26,10 @@ func (t *Tracker) closeApplication(c *connection, cause Cause) {
 }
 
 // applicationSegment is what the analyzers are told with a side's payload.
-func (c *connection) applicationSegment(side int, time int64) service.Segment {
-	o, r := &c.endpoint[orig], &c.endpoint[resp]
+func (t *Tracker) applicationSegment(c *hot, side int, time int64) service.Segment {
 	return service.Segment{
-		Delivered: [2]uint64{o.delivered, r.delivered},
-		Total:     o.size(r) + r.size(o),
+		Delivered: [2]uint64{t.delivered(c, orig), t.delivered(c, resp)},
+		Total:     t.size(c, orig) + t.size(c, resp),
 		Time:      time,
 		Side:      side,
 		Partial:   c.bits&bitPartial != 0,
@@ -41,23 +40,23 @@ func (c *connection) applicationSegment(side int, time int64) service.Segment {
 
 // applicationData shows a side's TCP payload at a position to the analyzers, after
 // its reassembly: before, its stream was complete or given up up to delivered.
-func (t *Tracker) applicationData(c *connection, side int, delivered, position uint64, p *bpf.Packet) {
+func (t *Tracker) applicationData(c connection, side int, delivered, position uint64, p *bpf.Packet) {
 	if t.services.Skip(c.service, side, position, p.PayloadLength()) {
 		return
 	}
-	s := c.applicationSegment(side, p.Time)
+	s := t.applicationSegment(c.hot, side, p.Time)
 	s.Delivered[side] = delivered
 	s.Position, s.Payload, s.Length = position, p.Payload, p.PayloadLength()
 	t.applicationEffect(c, t.services.TCP(&c.service, &s))
 }
 
 // applicationEnd tells the analyzers that a side's data is complete.
-func (t *Tracker) applicationEnd(c *connection, side int) {
-	s := c.applicationSegment(side, t.now)
+func (t *Tracker) applicationEnd(c connection, side int) {
+	s := t.applicationSegment(c.hot, side, t.now)
 	t.applicationEffect(c, t.services.End(&c.service, &s))
 }
 
-func (t *Tracker) applicationEffect(c *connection, effect service.Effect) {
+func (t *Tracker) applicationEffect(c connection, effect service.Effect) {
 	if effect == 0 {
 		return
 	}
@@ -70,7 +69,7 @@ func (t *Tracker) applicationEffect(c *connection, effect service.Effect) {
 }
 
 // applicationDatagram shows UDP payload to the analyzers but those of DNS and NTP.
-func (t *Tracker) applicationDatagram(c *connection, side int, p *bpf.Packet) {
+func (t *Tracker) applicationDatagram(c connection, side int, p *bpf.Packet) {
 	d := service.Datagram{
 		Payload: p.Payload,
 		Total:   uint64(max(c.endpoint[orig].bytes(), 0) + max(c.endpoint[resp].bytes(), 0)),

@@ -19,28 +19,28 @@ type block struct {
 
 // holds tells whether data of this side waits: delivered and not acknowledged, or
 // beyond a hole.
-func (t *Tracker) holds(c *connection, side int) bool {
-	e := &c.endpoint[side]
-	return e.bits&bitSkip == 0 && (e.delivered > e.trim || c.cold != 0 && t.cold.at(c.cold).blocks[side] != 0)
+func (t *Tracker) holds(c connection, side int) bool {
+	return c.endpoint[side].bits&bitSkip == 0 &&
+		(t.delivered(c.hot, side) > t.trim(c.hot, side) || c.cold != 0 && t.cold.At(c.cold).side[side].blocks != 0)
 }
 
 // data takes the payload [from, to) of a side (Zeek TCP_Reassembler.cc, DataSent;
 // Reassem.cc, NewBlock).
-func (t *Tracker) data(c *connection, side int, from, to uint64) {
-	e := &c.endpoint[side]
-	if e.bits&bitSkip != 0 || to <= e.trim {
+func (t *Tracker) data(c connection, side int, from, to uint64) {
+	trim := t.trim(c.hot, side)
+	if c.endpoint[side].bits&bitSkip != 0 || to <= trim {
 		return
 	}
-	from = max(from, e.trim)
-	nothingAcked := e.nothingAcked()
-	switch {
-	case from > e.delivered:
+	from = max(from, trim)
+	nothingAcked := t.nothingAcked(c.hot, side)
+	switch delivered := t.delivered(c.hot, side); {
+	case from > delivered:
 		t.insertBlock(c, side, from, to)
-	case to > e.delivered:
-		e.delivered = to
+	case to > delivered:
+		t.setDelivered(c.hot, side, to)
 		t.joinBlocks(c, side)
-		if nothingAcked && e.size(&c.endpoint[1-side]) > maxInitialWindow {
-			e.trim = e.delivered
+		if nothingAcked && t.size(c.hot, side) > maxInitialWindow {
+			t.setTrim(c.hot, side, t.delivered(c.hot, side))
 		}
 	}
 	t.limitBuffered(c, side, nothingAcked)
@@ -48,26 +48,27 @@ func (t *Tracker) data(c *connection, side int, from, to uint64) {
 
 // limitBuffered gives reassembly up when data beyond a hole will evidently never
 // be acknowledged, or when too much waits.
-func (t *Tracker) limitBuffered(c *connection, side int, nothingAcked bool) {
+func (t *Tracker) limitBuffered(c connection, side int, nothingAcked bool) {
 	e := &c.endpoint[side]
-	waiting := e.delivered - min(e.trim, e.delivered)
+	delivered := t.delivered(c.hot, side)
+	waiting := delivered - min(t.trim(c.hot, side), delivered)
 	if c.cold == 0 {
 		if waiting > maxBuffered {
 			e.bits |= bitSkip
 		}
 		return
 	}
-	d := t.cold.at(c.cold)
-	if nothingAcked && d.blocks[side] != 0 && t.lastBlockEnd(d, side)-e.delivered > maxInitialWindow ||
-		waiting+d.buffered[side] > maxBuffered {
-		t.freeBlocks(d, side)
+	d := &t.cold.At(c.cold).side[side]
+	if nothingAcked && d.blocks != 0 && t.lastBlockEnd(d)-delivered > maxInitialWindow ||
+		waiting+d.buffered > maxBuffered {
+		t.freeBlocks(d)
 		e.bits |= bitSkip
 	}
 }
 
-func (t *Tracker) lastBlockEnd(d *cold, side int) uint64 {
-	for i := d.blocks[side]; ; {
-		b := t.blocks.at(i)
+func (t *Tracker) lastBlockEnd(d *coldSide) uint64 {
+	for i := d.blocks; ; {
+		b := t.blocks.At(i)
 		if b.next == 0 {
 			return b.end
 		}
@@ -77,113 +78,117 @@ func (t *Tracker) lastBlockEnd(d *cold, side int) uint64 {
 
 // insertBlock adds what no block covers of [from, to), which begins beyond
 // delivered. Blocks that touch become one: what counts are the holes.
-func (t *Tracker) insertBlock(c *connection, side int, from, to uint64) {
-	d := t.coldOf(c)
+func (t *Tracker) insertBlock(c connection, side int, from, to uint64) {
+	d := &t.coldOf(c.hot).side[side]
 	var before uint32
-	at := d.blocks[side]
-	for at != 0 && t.blocks.at(at).end < from {
-		before, at = at, t.blocks.at(at).next
+	at := d.blocks
+	for at != 0 && t.blocks.At(at).end < from {
+		before, at = at, t.blocks.At(at).next
 	}
-	for at != 0 && t.blocks.at(at).start <= to {
-		b := t.blocks.at(at)
+	for at != 0 && t.blocks.At(at).start <= to {
+		b := t.blocks.At(at)
 		from, to = min(from, b.start), max(to, b.end)
-		d.buffered[side] -= b.end - b.start
+		d.buffered -= b.end - b.start
 		next := b.next
-		t.blocks.put(at)
+		t.blocks.Put(at)
 		at = next
 	}
-	i, b := t.blocks.get()
+	i, b := t.blocks.Get()
 	*b = block{from, to, at}
-	d.buffered[side] += to - from
+	d.buffered += to - from
 	if before == 0 {
-		d.blocks[side] = i
+		d.blocks = i
 	} else {
-		t.blocks.at(before).next = i
+		t.blocks.At(before).next = i
 	}
 }
 
 // joinBlocks moves delivered over the blocks that have become contiguous with it.
-func (t *Tracker) joinBlocks(c *connection, side int) {
+func (t *Tracker) joinBlocks(c connection, side int) {
 	if c.cold == 0 {
 		return
 	}
-	e, d := &c.endpoint[side], t.cold.at(c.cold)
-	for i := d.blocks[side]; i != 0 && t.blocks.at(i).start <= e.delivered; i = d.blocks[side] {
-		e.delivered = max(e.delivered, t.blocks.at(i).end)
-		t.dropFirstBlock(d, side)
+	d := &t.cold.At(c.cold).side[side]
+	if d.blocks == 0 {
+		return
 	}
+	delivered := t.delivered(c.hot, side)
+	for i := d.blocks; i != 0 && t.blocks.At(i).start <= delivered; i = d.blocks {
+		delivered = max(delivered, t.blocks.At(i).end)
+		t.dropFirstBlock(d)
+	}
+	t.setDelivered(c.hot, side, delivered)
 }
 
-func (t *Tracker) dropFirstBlock(d *cold, side int) {
-	i := d.blocks[side]
-	b := t.blocks.at(i)
-	d.buffered[side] -= b.end - b.start
-	d.blocks[side] = b.next
-	t.blocks.put(i)
+func (t *Tracker) dropFirstBlock(d *coldSide) {
+	i := d.blocks
+	b := t.blocks.At(i)
+	d.buffered -= b.end - b.start
+	d.blocks = b.next
+	t.blocks.Put(i)
 }
 
-func (t *Tracker) freeBlocks(d *cold, side int) {
-	for d.blocks[side] != 0 {
-		t.dropFirstBlock(d, side)
+func (t *Tracker) freeBlocks(d *coldSide) {
+	for d.blocks != 0 {
+		t.dropFirstBlock(d)
 	}
 }
 
 // acked takes an acknowledgment of a side's data up to position (Zeek
 // TCP_Reassembler.cc, AckReceived).
-func (t *Tracker) acked(c *connection, side int, position uint64) {
-	e := &c.endpoint[side]
-	if e.bits&bitFin != 0 {
-		position = min(position, t.cold.at(c.cold).finAt[side]-1)
+func (t *Tracker) acked(c connection, side int, position uint64) {
+	if c.endpoint[side].bits&bitFin != 0 {
+		position = min(position, t.cold.At(c.cold).side[side].finAt-1)
 	}
-	if position <= e.trim {
+	if position <= t.trim(c.hot, side) {
 		return
 	}
-	if position > e.delivered {
+	if position > t.delivered(c.hot, side) {
 		t.undelivered(c, side, position)
 	}
 	if c.cold != 0 {
-		d := t.cold.at(c.cold)
-		for i := d.blocks[side]; i != 0 && t.blocks.at(i).end <= position; i = d.blocks[side] {
-			t.dropFirstBlock(d, side)
+		d := &t.cold.At(c.cold).side[side]
+		for i := d.blocks; i != 0 && t.blocks.At(i).end <= position; i = d.blocks {
+			t.dropFirstBlock(d)
 		}
 	}
-	e.trim = position
+	t.setTrim(c.hot, side, position)
 	t.joinBlocks(c, side)
 	t.checkEndOfData(c, side)
 }
 
 // undelivered gives up what is missing before position, which was acknowledged.
-func (t *Tracker) undelivered(c *connection, side int, position uint64) {
-	e := &c.endpoint[side]
+func (t *Tracker) undelivered(c connection, side int, position uint64) {
 	if position <= 2 && c.bits&bitPartial != 0 {
 		return // the stream's beginning was made up from this very number
 	}
-	if e.bits&bitSkip == 0 {
+	if c.endpoint[side].bits&bitSkip == 0 {
 		if c.cold != 0 {
-			d := t.cold.at(c.cold)
-			for i := d.blocks[side]; i != 0 && t.blocks.at(i).start < position; i = d.blocks[side] {
-				if start := t.blocks.at(i).start; start > e.delivered {
-					t.gap(c, side, start-e.delivered)
-					e.delivered = start
+			d := &t.cold.At(c.cold).side[side]
+			for i := d.blocks; i != 0 && t.blocks.At(i).start < position; i = d.blocks {
+				start, delivered := t.blocks.At(i).start, t.delivered(c.hot, side)
+				if start > delivered {
+					t.gap(c, side, start-delivered)
+					t.setDelivered(c.hot, side, start)
 				}
 				t.joinBlocks(c, side)
 			}
 		}
-		if position > e.delivered {
-			t.gap(c, side, position-e.delivered)
+		if delivered := t.delivered(c.hot, side); position > delivered {
+			t.gap(c, side, position-delivered)
 		}
 	}
-	e.delivered = max(e.delivered, position)
+	t.setDelivered(c.hot, side, max(t.delivered(c.hot, side), position))
 }
 
 // gap books missing bytes of a side, if both sides took part in the handshake and
 // none has been reset (Zeek TCP_Reassembler.cc, Gap).
-func (t *Tracker) gap(c *connection, side int, length uint64) {
+func (t *Tracker) gap(c connection, side int, length uint64) {
 	if !c.endpoint[orig].clean() || !c.endpoint[resp].clean() {
 		return
 	}
-	d := t.coldOf(c)
-	t.addScaled(c, side, &d.gaps[side], 'G')
+	d := t.coldOf(c.hot)
+	t.addScaled(c, side, &d.side[side].gaps, 'G')
 	d.missed += length
 	t.stats.MissedBytes += length
 }

@@ -92,9 +92,10 @@ func (m *streamModel) acked(position uint64) {
 
 // stream is a connection between established endpoints whose originator's stream
 // begins at 0.
-func newStream(partial bool) (*Tracker, *connection) {
+func newStream(partial bool) (*Tracker, connection) {
 	t := New(Config{}, func(*Conn) {})
-	_, c := t.connections.get()
+	i, h := t.connections.Get()
+	c := connection{h, t.warm.Reach(i)}
 	c.protocol = bpf.ProtocolTCP
 	for side := range c.endpoint {
 		e := &c.endpoint[side]
@@ -152,7 +153,7 @@ func testReassembly(t *testing.T, random *rand.Rand, window, step uint64, acks i
 			m.finAt = m.end + random.Uint64N(3) + 1
 			event = fmt.Sprintf("FIN at %d", m.finAt)
 			e.bits |= bitFin
-			tr.coldOf(c).finAt[orig] = m.finAt
+			tr.coldOf(c.hot).side[orig].finAt = m.finAt
 		default:
 			from := max(base+random.Uint64N(window), 1)
 			if random.IntN(3) == 0 {
@@ -166,37 +167,37 @@ func testReassembly(t *testing.T, random *rand.Rand, window, step uint64, acks i
 		}
 		missed, gaps := uint64(0), uint32(0)
 		if c.cold != 0 {
-			missed, gaps = tr.cold.at(c.cold).missed, tr.cold.at(c.cold).gaps[orig]
+			missed, gaps = tr.cold.At(c.cold).missed, tr.cold.At(c.cold).side[orig].gaps
 		}
-		got := fmt.Sprint(e.delivered, e.trim, e.bits&bitSkip != 0, missed, gaps, tr.holds(c, orig))
+		got := fmt.Sprint(tr.delivered(c.hot, orig), tr.trim(c.hot, orig), e.bits&bitSkip != 0, missed, gaps, tr.holds(c, orig))
 		want := fmt.Sprint(m.delivered, m.trim, m.skip, m.missed, m.gaps, !m.skip && len(m.have) > 0)
 		if got != want {
 			t.Fatalf("partial %t, event %d, %s: delivered, trim, skip, missed, gaps, holds: want %s, got %s", partial, i, event, want, got)
 		}
-		checkBlocks(t, tr, c, e)
+		checkBlocks(t, tr, c.hot)
 	}
 }
 
 // checkBlocks checks that the blocks beyond the hole are in order, apart, beyond
 // delivered, and as many bytes as counted.
-func checkBlocks(t *testing.T, tr *Tracker, c *connection, e *endpoint) {
+func checkBlocks(t *testing.T, tr *Tracker, c *hot) {
 	t.Helper()
 	if c.cold == 0 {
 		return
 	}
-	d := tr.cold.at(c.cold)
-	at, bytes, n := e.delivered, uint64(0), 0
-	for i := d.blocks[orig]; i != 0; i = tr.blocks.at(i).next {
-		b := tr.blocks.at(i)
+	d := &tr.cold.At(c.cold).side[orig]
+	at, bytes, n := tr.delivered(c, orig), uint64(0), 0
+	for i := d.blocks; i != 0; i = tr.blocks.At(i).next {
+		b := tr.blocks.At(i)
 		if b.start <= at || b.end <= b.start {
 			t.Fatalf("block [%d, %d) after %d", b.start, b.end, at)
 		}
 		at, bytes, n = b.end, bytes+b.end-b.start, n+1
 	}
-	if d.buffered[orig] != bytes {
-		t.Fatalf("buffered: want %d, got %d", bytes, d.buffered[orig])
+	if d.buffered != bytes {
+		t.Fatalf("buffered: want %d, got %d", bytes, d.buffered)
 	}
-	if used := int(max(tr.blocks.next, 1)) - 1 - len(tr.blocks.free); used != n {
+	if used := tr.blocks.Used(); used != n {
 		t.Fatalf("blocks: want %d in use, got %d", n, used)
 	}
 }

@@ -14,26 +14,26 @@ type clockOffset struct {
 // connections that open from now on.
 func (t *Tracker) SetClockOffset(offset int64) {
 	if t.offset != 0 {
-		if t.offsets.at(t.offset).value == offset {
+		if t.offsets.At(t.offset).value == offset {
 			return
 		}
 		t.dropOffset(t.offset)
 	}
 	var o *clockOffset
-	t.offset, o = t.offsets.get()
+	t.offset, o = t.offsets.Get()
 	o.value, o.users = offset, 1
 }
 
 // noteOffset returns the offset in force, which the caller then uses.
 func (t *Tracker) noteOffset() uint32 {
-	t.offsets.at(t.offset).users++
+	t.offsets.At(t.offset).users++
 	return t.offset
 }
 
 // dropOffset is for a user that is gone.
 func (t *Tracker) dropOffset(i uint32) {
-	o := t.offsets.at(i)
+	o := t.offsets.At(i)
 	if o.users--; o.users == 0 {
-		t.offsets.put(i)
+		t.offsets.Put(i)
 	}
 }

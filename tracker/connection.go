@@ -4,6 +4,7 @@ package tracker
 
 import (
 	"math"
+	"math/bits"
 
 	"conntap/bpf"
 	"conntap/tracker/service"
@@ -18,22 +19,35 @@ const (
 // never is the deadline of a timer that is not armed.
 const never = math.MaxInt64
 
-// connection is what a packet of a live connection reads and writes. It holds no
-// pointers and takes four cache lines; what few connections need is in cold and
-// extra. A flip of roles swaps the elements of its arrays.
+// connection is a live connection: its two parts. What few connections need is in
+// cold and extra. A flip of roles swaps the elements of their arrays.
 type connection struct {
-	// What finding the connection takes, and what the wheel reads: one line.
+	*hot
+	*warm
+}
+
+// hot is what a packet of a live connection reads and writes: two cache lines,
+// which processors load together. It holds no pointers, as none of the parts does.
+type hot struct {
 	addr     [2]bpf.Addr
-	due      int64     // when the wheel hands the connection out: not after any deadline
-	order    uint64    // in which connections opened: the first packet's ordinal, and the turn within its frame
 	port     [2]uint16 // ICMP: type, and counterpart type or code
 	protocol uint8
 	timeout  timeoutClass
 	bits     connectionBits
-	letters  [2]letterBits // once-only letters written, by role: a flip does not swap them
+	last     int64         // ns of the steady clock
 	service  service.Ref   // the application protocols
+	cold     uint32        // index into Tracker.cold, 0 if there was no need yet
+	offset   uint32        // index into Tracker.offsets: the wall clock at the first packet
+	letters  [2]letterBits // once-only letters written, by role: a flip does not swap them
+	endpoint [2]endpoint
+}
 
-	start, last int64 // ns of the steady clock
+// warm is what a connection's opening, its timers and its end take, one cache line.
+// It has the index of its hot part.
+type warm struct {
+	start int64  // ns of the steady clock
+	order uint64 // in which connections opened: the first packet's ordinal, and the turn within its frame
+	due   int64  // when the wheel hands the connection out: not after any deadline
 
 	// Deadlines in ns of the steady clock, never if not armed. Whoever brings one
 	// forward sets Tracker.armed.
@@ -41,20 +55,9 @@ type connection struct {
 	closeAt      int64 // TCP: attempt timer, or removal after the close (bitClosing)
 	checkAt      int64 // TCP: expire check; UDP to a DNS port: session check
 
+	extra         uint32   // index into Tracker.extra, 0 if not asked for
 	history       [11]byte // its first letters; more are in cold
 	historyLength uint8
-
-	cold   uint32 // index into Tracker.cold, 0 if there was no need yet
-	extra  uint32 // index into Tracker.extra, 0 if not asked for
-	offset uint32 // index into Tracker.offsets: the wall clock at the first packet
-
-	endpoint [2]endpoint
-
-	packets [2]uint64
-	ipBytes [2]uint64
-
-	idleNext, idlePrev uint32    // the eviction queue's list
-	_                  [2]uint32 // connections begin at a cache line's start
 }
 
 type connectionBits uint16
@@ -65,6 +68,7 @@ const (
 	bitUnknownPacket                            // history has its X
 	bitTunnelled                                // cold.tunnel is set
 	bitSecondCheck                              // cold.checkAt is armed
+	bitWide                                     // the upper halves in cold.side are not all zero
 
 	// What follows depends on the protocol.
 	bitProtocol
@@ -78,6 +82,7 @@ const (
 	bitInactive                            // reset; the expire checks stop
 	bitCloseDeferred                       // a close waits for data
 	bitClosing                             // closeAt is the removal, not the attempt timer
+	bitRoundTrip                           // extra.synAckAt waits for the ACK of the originator
 )
 
 // UDP
@@ -90,22 +95,22 @@ const (
 )
 
 // endpoint is one side of a connection. Positions in the stream are relative to
-// start: its SYN is at 0, its first data byte at 1.
+// start: its SYN is at 0, its first data byte at 1. Of what may pass 2^32, the upper
+// half is in cold.
 type endpoint struct {
-	start     uint32 // TCP: initial sequence number, or one before the first seen
-	last      uint32 // TCP: one past the highest sequence number sent
-	ack       uint32 // TCP: highest acknowledgment received for this side's data
-	lastWraps uint16 // how often last went through 2^32
-	ackWraps  uint16
+	start uint32 // TCP: initial sequence number, or one before the first seen
+	last  uint32 // TCP: one past the highest sequence number sent
+	ack   uint32 // TCP: highest acknowledgment received for this side's data
 	// delivered is the position up to which the stream is contiguous or was given
 	// up (Zeek's last_reassem_seq). Other protocols than TCP keep the payload bytes
-	// here, an int64, -1 before the first packet.
-	delivered   uint64
-	trim        uint64 // TCP: position up to which the peer has acknowledged
-	retransmits uint32 // TCP: how often letter T came up
-	state       TCPState
-	previous    TCPState // the state before
-	bits        endpointBits
+	// here and in trim, an int64, -1 before the first packet.
+	delivered uint32
+	trim      uint32 // TCP: position up to which the peer has acknowledged
+	packets   uint32
+	ipBytes   uint32
+	state     TCPState
+	previous  TCPState // the state before
+	bits      endpointBits
 }
 
 type endpointBits uint8
@@ -120,20 +125,37 @@ const (
 // cold is what a connection needs only after something out of the ordinary, or
 // at its end.
 type cold struct {
-	missed       uint64 // bytes in content gaps
-	checkAt      int64  // the second expire check, armed by a one-sided close
-	finAt        [2]uint64
-	lastSYN      [2]uint64 // relative sequence numbers of the last S or H, F and R
-	lastFIN      [2]uint64
-	lastRST      [2]uint64
-	badChecksums [2]uint32
-	zeroWindows  [2]uint32
-	gaps         [2]uint32
-	blocks       [2]uint32 // heads of the lists of blocks beyond a hole
-	buffered     [2]uint64 // bytes in these blocks
-	tunnel       uint32    // index into Tracker.tunnels, 0 outside tunnels
-	history      uint32    // first and last of the chunks that hold further letters
-	historyTail  uint32
+	missed      uint64 // bytes in content gaps
+	checkAt     int64  // the second expire check, armed by a one-sided close
+	tunnel      uint32 // index into Tracker.tunnels, 0 outside tunnels
+	history     uint32 // first and last of the chunks that hold further letters
+	historyTail uint32
+	side        [2]coldSide
+}
+
+// coldSide is one side's part of cold.
+type coldSide struct {
+	finAt        uint64
+	lastSYN      uint64 // relative sequence numbers of the last S or H, F and R
+	lastFIN      uint64
+	lastRST      uint64
+	buffered     uint64 // bytes in the blocks beyond a hole
+	blocks       uint32 // head of their list
+	retransmits  uint32 // how often letter T came up
+	gaps         uint32
+	zeroWindows  uint32
+	badChecksums uint32
+	wide
+}
+
+// wide are the upper halves of what endpoint has the lower halves of.
+type wide struct {
+	lastWraps uint16 // how often last went through 2^32
+	ackWraps  uint16
+	delivered uint32
+	trim      uint32
+	packets   uint32
+	ipBytes   uint32
 }
 
 // extra is kept for every connection, but only if the log wants it.
@@ -153,29 +175,70 @@ func isICMP(protocol uint8) bool {
 	return protocol == bpf.ProtocolICMP || protocol == bpf.ProtocolICMPv6
 }
 
+// connectionAt returns the connection of an index.
+func (t *Tracker) connectionAt(i uint32) connection {
+	return connection{t.connections.At(i), t.warm.At(i)}
+}
+
 // coldOf returns the connection's cold part, made on first use.
-func (t *Tracker) coldOf(c *connection) *cold {
+func (t *Tracker) coldOf(c *hot) *cold {
 	if c.cold == 0 {
-		c.cold, _ = t.cold.get()
+		c.cold, _ = t.cold.Get()
 	}
-	return t.cold.at(c.cold)
+	return t.cold.At(c.cold)
+}
+
+// wideOf returns the upper halves of a side, to be changed.
+func (t *Tracker) wideOf(c *hot, side int) *wide {
+	w := &t.coldOf(c).side[side].wide
+	c.bits |= bitWide
+	return w
+}
+
+// upper returns the upper halves of a side; few connections have any.
+func (t *Tracker) upper(c *hot, side int) wide {
+	if c.bits&bitWide == 0 {
+		return wide{}
+	}
+	return t.cold.At(c.cold).side[side].wide
+}
+
+// book counts a packet of a side and its bytes.
+func (t *Tracker) book(c *hot, side int, n uint32) {
+	t.stats.Counted++
+	e := &c.endpoint[side]
+	var carry uint32
+	if e.ipBytes, carry = bits.Add32(e.ipBytes, n, 0); carry != 0 {
+		t.wideOf(c, side).ipBytes++
+	}
+	if e.packets++; e.packets == 0 {
+		t.wideOf(c, side).packets++
+	}
+}
+
+// booked are the packets and bytes of a side.
+func (t *Tracker) booked(c *hot, side int) (packets, ipBytes uint64) {
+	e, w := &c.endpoint[side], t.upper(c, side)
+	return uint64(w.packets)<<32 | uint64(e.packets), uint64(w.ipBytes)<<32 | uint64(e.ipBytes)
 }
 
 // flip swaps originator and responder (Zeek src/Conn.cc, FlipRoles). UDP's byte
 // sums stay with the role that they were booked to.
-func (t *Tracker) flip(c *connection) {
+func (t *Tracker) flip(c connection) {
 	c.addr[orig], c.addr[resp] = c.addr[resp], c.addr[orig]
 	c.port[orig], c.port[resp] = c.port[resp], c.port[orig]
-	c.packets[orig], c.packets[resp] = c.packets[resp], c.packets[orig]
-	c.ipBytes[orig], c.ipBytes[resp] = c.ipBytes[resp], c.ipBytes[orig]
+	o, r := &c.endpoint[orig], &c.endpoint[resp]
 	if c.protocol == bpf.ProtocolTCP {
-		c.endpoint[orig], c.endpoint[resp] = c.endpoint[resp], c.endpoint[orig]
-		if c.cold != 0 {
-			t.cold.at(c.cold).flip()
-		}
+		*o, *r = *r, *o
+	} else {
+		o.packets, r.packets = r.packets, o.packets
+		o.ipBytes, r.ipBytes = r.ipBytes, o.ipBytes
+	}
+	if c.cold != 0 {
+		t.cold.At(c.cold).flip(c.protocol)
 	}
 	if c.extra != 0 {
-		e := t.extra.at(c.extra)
+		e := t.extra.At(c.extra)
 		e.mac[orig], e.mac[resp] = e.mac[resp], e.mac[orig]
 		e.rtt[orig], e.rtt[resp] = e.rtt[resp], e.rtt[orig]
 	}
@@ -183,14 +246,11 @@ func (t *Tracker) flip(c *connection) {
 	t.addLetter(c, '^')
 }
 
-func (d *cold) flip() {
-	d.finAt[orig], d.finAt[resp] = d.finAt[resp], d.finAt[orig]
-	d.lastSYN[orig], d.lastSYN[resp] = d.lastSYN[resp], d.lastSYN[orig]
-	d.lastFIN[orig], d.lastFIN[resp] = d.lastFIN[resp], d.lastFIN[orig]
-	d.lastRST[orig], d.lastRST[resp] = d.lastRST[resp], d.lastRST[orig]
-	d.badChecksums[orig], d.badChecksums[resp] = d.badChecksums[resp], d.badChecksums[orig]
-	d.zeroWindows[orig], d.zeroWindows[resp] = d.zeroWindows[resp], d.zeroWindows[orig]
-	d.gaps[orig], d.gaps[resp] = d.gaps[resp], d.gaps[orig]
-	d.blocks[orig], d.blocks[resp] = d.blocks[resp], d.blocks[orig]
-	d.buffered[orig], d.buffered[resp] = d.buffered[resp], d.buffered[orig]
+func (d *cold) flip(protocol uint8) {
+	o, r := &d.side[orig], &d.side[resp]
+	if protocol == bpf.ProtocolTCP {
+		*o, *r = *r, *o
+	} else {
+		o.wide, r.wide = r.wide, o.wide
+	}
 }

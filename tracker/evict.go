@@ -2,6 +2,8 @@
 
 package tracker
 
+import "conntap/tracker/internal/slab"
+
 const (
 	idleShift = 28 // 268 ms: as exact as the order of idle connections is kept
 	idleSlots = 1 << 14
@@ -21,14 +23,18 @@ const (
 // is moved there when its turn comes, so that a packet never has to touch the
 // queue. The slots span 73 minutes, more than any inactivity timeout.
 type idleQueue struct {
-	connections *slab[connection]
+	connections *slab.Slab[hot]
+	links       slab.Array[idleLinks] // by the index of the connection
 	lists       []idleEnds
 	oldest      int64 // no answered connection stands before this slot
 }
 
 type idleEnds struct{ head, tail uint32 }
 
-func newIdleQueue(connections *slab[connection]) *idleQueue {
+// idleLinks are a connection's neighbours in its list.
+type idleLinks struct{ next, prev uint32 }
+
+func newIdleQueue(connections *slab.Slab[hot]) *idleQueue {
 	q := &idleQueue{connections: connections, lists: make([]idleEnds, 1+idleSlots)}
 	for i := range q.lists {
 		q.lists[i] = idleEnds{idleList | uint32(i), idleList | uint32(i)}
@@ -40,7 +46,7 @@ func (q *idleQueue) setNext(link, next uint32) {
 	if link&idleList != 0 {
 		q.lists[link&^idleList].head = next
 	} else {
-		q.connections.at(link).idleNext = next
+		q.links.At(link).next = next
 	}
 }
 
@@ -48,31 +54,34 @@ func (q *idleQueue) setPrev(link, prev uint32) {
 	if link&idleList != 0 {
 		q.lists[link&^idleList].tail = prev
 	} else {
-		q.connections.at(link).idlePrev = prev
+		q.links.At(link).prev = prev
 	}
 }
 
-func (q *idleQueue) append(list uint32, i uint32, c *connection) {
+func (q *idleQueue) append(list, i uint32) {
 	end := idleList | list
-	c.idlePrev, c.idleNext = q.lists[list].tail, end
-	q.setNext(c.idlePrev, i)
+	l := q.links.At(i)
+	l.prev, l.next = q.lists[list].tail, end
+	q.setNext(l.prev, i)
 	q.setPrev(end, i)
 }
 
-func (q *idleQueue) unlink(c *connection) {
-	q.setNext(c.idlePrev, c.idleNext)
-	q.setPrev(c.idleNext, c.idlePrev)
+func (q *idleQueue) unlink(i uint32) {
+	l := *q.links.At(i)
+	q.setNext(l.prev, l.next)
+	q.setPrev(l.next, l.prev)
 }
 
 // place puts an answered connection into the list of a slot.
-func (q *idleQueue) place(i uint32, c *connection, slot int64) {
-	q.append(1+uint32(max(slot, q.oldest)&(idleSlots-1)), i, c)
+func (q *idleQueue) place(i uint32, slot int64) {
+	q.append(1+uint32(max(slot, q.oldest)&(idleSlots-1)), i)
 }
 
 // opened adds a new connection.
-func (q *idleQueue) opened(i uint32, c *connection, now int64) {
+func (q *idleQueue) opened(i uint32, now int64) {
 	q.turn(now >> idleShift)
-	q.append(unanswered, i, c)
+	q.links.Reach(i)
+	q.append(unanswered, i)
 }
 
 // turn frees the slots that the time to come needs: who stands there was last
@@ -83,10 +92,9 @@ func (q *idleQueue) turn(latest int64) {
 		ends := q.lists[1+q.oldest&(idleSlots-1)]
 		q.oldest++
 		for i := ends.head; i&idleList == 0; {
-			c := q.connections.at(i)
-			next := c.idleNext
-			q.unlink(c)
-			q.place(i, c, min(max(c.last>>idleShift, first), latest)) // perhaps into the same list
+			next := q.links.At(i).next
+			q.unlink(i)
+			q.place(i, min(max(q.connections.At(i).last>>idleShift, first), latest)) // perhaps into the same list
 			if i == ends.tail {
 				break
 			}
@@ -97,13 +105,13 @@ func (q *idleQueue) turn(latest int64) {
 }
 
 // answered moves a connection to those that both sides have sent in.
-func (q *idleQueue) answered(i uint32, c *connection, now int64) {
-	q.unlink(c)
-	q.place(i, c, now>>idleShift)
+func (q *idleQueue) answered(i uint32, now int64) {
+	q.unlink(i)
+	q.place(i, now>>idleShift)
 }
 
 // closed takes a connection out.
-func (q *idleQueue) closed(c *connection) { q.unlink(c) }
+func (q *idleQueue) closed(i uint32) { q.unlink(i) }
 
 // victim is the connection to go; 0 if there is none.
 func (q *idleQueue) victim(now int64) (i uint32, answered bool) {
@@ -116,13 +124,12 @@ func (q *idleQueue) victim(now int64) (i uint32, answered bool) {
 		l := &q.lists[1+q.oldest&(idleSlots-1)]
 		for l.head&idleList == 0 {
 			i := l.head
-			c := q.connections.at(i)
-			slot := min(c.last>>idleShift, latest)
+			slot := min(q.connections.At(i).last>>idleShift, latest)
 			if slot <= q.oldest {
 				return i, true
 			}
-			q.unlink(c)
-			q.place(i, c, slot)
+			q.unlink(i)
+			q.place(i, slot)
 		}
 	}
 	return 0, false

@@ -35,7 +35,7 @@ func (t *Tracker) after(time, d int64) int64 { return max(time+d, t.now) }
 
 // setTimeout changes how long the connection may be silent, and arms its timer
 // anew.
-func (t *Tracker) setTimeout(c *connection, class timeoutClass) {
+func (t *Tracker) setTimeout(c connection, class timeoutClass) {
 	if c.timeout == class {
 		return
 	}
@@ -45,7 +45,7 @@ func (t *Tracker) setTimeout(c *connection, class timeoutClass) {
 }
 
 // armTimers arms the timers of a new connection.
-func (t *Tracker) armTimers(c *connection) {
+func (t *Tracker) armTimers(c connection) {
 	c.inactivityAt = t.after(c.last, timeouts[timeoutShort])
 	c.closeAt, c.checkAt = never, never
 	switch {
@@ -57,15 +57,15 @@ func (t *Tracker) armTimers(c *connection) {
 }
 
 // armSecondCheck arms a further expire check, which runs beside the first.
-func (t *Tracker) armSecondCheck(c *connection, at int64) {
-	t.coldOf(c).checkAt = at
+func (t *Tracker) armSecondCheck(c connection, at int64) {
+	t.coldOf(c.hot).checkAt = at
 	c.bits |= bitSecondCheck
 	t.armed = true
 }
 
 // scheduleRemoval lets a closed connection go after the close delay. Of its
 // timers only inactivity stays.
-func (t *Tracker) scheduleRemoval(c *connection) {
+func (t *Tracker) scheduleRemoval(c connection) {
 	c.checkAt = never
 	c.bits &^= bitSecondCheck
 	c.bits |= bitClosing
@@ -74,19 +74,19 @@ func (t *Tracker) scheduleRemoval(c *connection) {
 }
 
 // firstDeadline is when the first of the connection's timers fires.
-func (t *Tracker) firstDeadline(c *connection) int64 {
+func (t *Tracker) firstDeadline(c connection) int64 {
 	at := min(c.inactivityAt, c.closeAt, c.checkAt)
 	if c.bits&bitSecondCheck != 0 {
-		at = min(at, t.cold.at(c.cold).checkAt)
+		at = min(at, t.cold.At(c.cold).checkAt)
 	}
 	return at
 }
 
 // rearm makes the wheel hand the connection out in time. A later deadline than
 // the wheel knows of needs nothing: it is looked at when the wheel's comes.
-func (t *Tracker) rearm(i uint32, c *connection) {
+func (t *Tracker) rearm(i uint32, c connection) {
 	if at := t.firstDeadline(c); at < c.due {
-		t.wheel.schedule(i, c, at)
+		t.wheel.schedule(i, c.warm, at)
 	}
 }
 
@@ -94,7 +94,7 @@ func (t *Tracker) rearm(i uint32, c *connection) {
 func (t *Tracker) expire() {
 	t.popped = expiry{}
 	for i, due := t.wheel.pop(t.now); i != 0; i, due = t.wheel.pop(t.now) {
-		c := t.connections.at(i)
+		c := t.connectionAt(i)
 		t.popped.reach(due, c.order)
 		t.fire(i, c, due)
 	}
@@ -117,7 +117,7 @@ func (e *expiry) reach(due int64, order uint64) {
 
 // fire runs the connection's next timer, if it is the one that the wheel knew of,
 // and waits for the one after it, even if that is due as well: others come between.
-func (t *Tracker) fire(i uint32, c *connection, due int64) {
+func (t *Tracker) fire(i uint32, c connection, due int64) {
 	at := t.firstDeadline(c)
 	if at <= due {
 		if t.fires(c, at) {
@@ -126,11 +126,11 @@ func (t *Tracker) fire(i uint32, c *connection, due int64) {
 		}
 		at = t.firstDeadline(c)
 	}
-	t.wheel.schedule(i, c, at)
+	t.wheel.schedule(i, c.warm, at)
 }
 
 // fires runs one timer and tells whether the connection ends by it.
-func (t *Tracker) fires(c *connection, at int64) bool {
+func (t *Tracker) fires(c connection, at int64) bool {
 	switch at {
 	case c.closeAt:
 		c.closeAt = never
@@ -145,20 +145,20 @@ func (t *Tracker) fires(c *connection, at int64) bool {
 		c.inactivityAt = c.last + timeouts[c.timeout]
 		return c.inactivityAt <= t.now
 	default:
-		return t.checkExpired(c, &t.cold.at(c.cold).checkAt)
+		return t.checkExpired(c, &t.cold.At(c.cold).checkAt)
 	}
 }
 
 // attemptFailed tells whether nobody has answered the originator's SYN (Zeek
 // TSA, AttemptTimer).
-func (c *connection) attemptFailed() bool {
+func (c *hot) attemptFailed() bool {
 	s := c.endpoint[orig].state
 	return (s == TCPSynSent || s == TCPSynAckSent) && c.endpoint[resp].state == TCPInactive
 }
 
 // checkExpired tells whether a connection lingers that is as good as closed, and
 // arms the check anew (Zeek TSA, ExpireTimer).
-func (t *Tracker) checkExpired(c *connection, at *int64) bool {
+func (t *Tracker) checkExpired(c connection, at *int64) bool {
 	if c.bits&bitInactive != 0 {
 		*at = never
 		return false

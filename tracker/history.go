@@ -26,34 +26,34 @@ type historyChunk struct {
 }
 
 // addLetter appends a letter to the history, as it stands.
-func (t *Tracker) addLetter(c *connection, letter byte) {
+func (t *Tracker) addLetter(c connection, letter byte) {
 	if int(c.historyLength) < len(c.history) {
 		c.history[c.historyLength] = letter
 		c.historyLength++
 		return
 	}
-	d := t.coldOf(c)
-	if d.historyTail == 0 || int(t.letters.at(d.historyTail).length) == len(historyChunk{}.text) {
-		i, _ := t.letters.get()
+	d := t.coldOf(c.hot)
+	if d.historyTail == 0 || int(t.letters.At(d.historyTail).length) == len(historyChunk{}.text) {
+		i, _ := t.letters.Get()
 		if d.historyTail == 0 {
 			d.history = i
 		} else {
-			t.letters.at(d.historyTail).next = i
+			t.letters.At(d.historyTail).next = i
 		}
 		d.historyTail = i
 	}
-	h := t.letters.at(d.historyTail)
+	h := t.letters.At(d.historyTail)
 	h.text[h.length] = letter
 	h.length++
 }
 
 // addSideLetter appends a letter in the case of its side.
-func (t *Tracker) addSideLetter(c *connection, side int, letter byte) {
+func (t *Tracker) addSideLetter(c connection, side int, letter byte) {
 	t.addLetter(c, letter|byte(side)<<5) // side 1 makes it lower case
 }
 
 // addOnce appends a letter unless this role has written it, and tells whether.
-func (t *Tracker) addOnce(c *connection, side int, bit letterBits, letter byte) bool {
+func (t *Tracker) addOnce(c connection, side int, bit letterBits, letter byte) bool {
 	if c.letters[side]&bit != 0 {
 		return false
 	}
@@ -64,7 +64,7 @@ func (t *Tracker) addOnce(c *connection, side int, bit letterBits, letter byte) 
 
 // addScaled counts an event and appends its letter when the count reaches 1, 10,
 // 100, ... (Zeek src/session/Session.cc, ScaledHistoryEntry).
-func (t *Tracker) addScaled(c *connection, side int, count *uint32, letter byte) {
+func (t *Tracker) addScaled(c connection, side int, count *uint32, letter byte) {
 	if *count == ^uint32(0) {
 		return
 	}
@@ -82,13 +82,13 @@ func isPowerOfTen(n uint32) bool {
 }
 
 // appendHistory appends the whole history to b.
-func (t *Tracker) appendHistory(b []byte, c *connection) []byte {
+func (t *Tracker) appendHistory(b []byte, c connection) []byte {
 	b = append(b, c.history[:c.historyLength]...)
 	if c.cold == 0 {
 		return b
 	}
-	for i := t.cold.at(c.cold).history; i != 0; {
-		h := t.letters.at(i)
+	for i := t.cold.At(c.cold).history; i != 0; {
+		h := t.letters.At(i)
 		b = append(b, h.text[:h.length]...)
 		i = h.next
 	}
@@ -98,8 +98,8 @@ func (t *Tracker) appendHistory(b []byte, c *connection) []byte {
 // freeHistory gives back the chunks of a history.
 func (t *Tracker) freeHistory(d *cold) {
 	for i := d.history; i != 0; {
-		next := t.letters.at(i).next
-		t.letters.put(i)
+		next := t.letters.At(i).next
+		t.letters.Put(i)
 		i = next
 	}
 }
@@ -107,7 +107,7 @@ func (t *Tracker) freeHistory(d *cold) {
 // tcpLetter writes the main letter of a TCP packet and returns the sender's
 // side, which a flip may change (Zeek TCPSessionAdapter.cc, update_history).
 // position is the packet's relative sequence number.
-func (t *Tracker) tcpLetter(c *connection, side int, p *bpf.Packet, position uint64, payload uint32) int {
+func (t *Tracker) tcpLetter(c connection, side int, p *bpf.Packet, position uint64, payload uint32) int {
 	switch flags := p.Flags & (bpf.SYN | bpf.FIN | bpf.RST); flags {
 	case 0:
 		return t.tcpPlainLetter(c, side, p, payload)
@@ -133,11 +133,11 @@ func (t *Tracker) tcpLetter(c *connection, side int, p *bpf.Packet, position uin
 
 // tcpPlainLetter writes the letter of a packet without SYN, FIN and RST. After a
 // lone SYN-ACK it first decides that the other side is the originator.
-func (t *Tracker) tcpPlainLetter(c *connection, side int, p *bpf.Packet, payload uint32) int {
+func (t *Tracker) tcpPlainLetter(c connection, side int, p *bpf.Packet, payload uint32) int {
 	if payload == 0 && !p.Flags.Has(bpf.ACK) {
 		return side
 	}
-	if c.historyLength == 1 && c.history[0] == 'H' {
+	if c.letters == [2]letterBits{letterSYN} && c.historyLength == 1 && c.history[0] == 'H' {
 		c.historyLength = 0
 		t.flip(c) // leaves "^"
 		t.addLetter(c, 'h')
@@ -154,7 +154,7 @@ func (t *Tracker) tcpPlainLetter(c *connection, side int, p *bpf.Packet, payload
 
 // addPerPosition writes S, H, F or R: the first time, and again whenever it
 // stands at another position than the last one written.
-func (t *Tracker) addPerPosition(c *connection, side int, bit letterBits, letter byte, position uint64) {
+func (t *Tracker) addPerPosition(c connection, side int, bit letterBits, letter byte, position uint64) {
 	last := t.lastPosition(c, side, bit, position)
 	if last == nil {
 		t.addOnce(c, side, bit, letter)
@@ -172,17 +172,17 @@ func (t *Tracker) addPerPosition(c *connection, side int, bit letterBits, letter
 // lastPosition is where the position of the endpoint's last such letter is kept.
 // It is nil if that is zero, as it is at first, and would stay so: most
 // connections need no cold part for their SYNs.
-func (t *Tracker) lastPosition(c *connection, side int, bit letterBits, position uint64) *uint64 {
+func (t *Tracker) lastPosition(c connection, side int, bit letterBits, position uint64) *uint64 {
 	if c.cold == 0 && position == 0 {
 		return nil
 	}
-	d := t.coldOf(c)
+	d := &t.coldOf(c.hot).side[side]
 	switch bit {
 	case letterSYN:
-		return &d.lastSYN[side]
+		return &d.lastSYN
 	case letterFIN:
-		return &d.lastFIN[side]
+		return &d.lastFIN
 	default:
-		return &d.lastRST[side]
+		return &d.lastRST
 	}
 }

@@ -31,7 +31,7 @@ func icmpPorts(p *bpf.Packet) (typ, other uint16, oneWay bool) {
 }
 
 // icmp books one ICMP packet. A packet that was cut counts by its bytes alone.
-func (t *Tracker) icmp(c *connection, side int, p *bpf.Packet) {
+func (t *Tracker) icmp(c connection, side int, p *bpf.Packet) {
 	if p.Checksum() == bpf.ChecksumBad {
 		t.stats.BadChecksums++
 		return
@@ -42,12 +42,12 @@ func (t *Tracker) icmp(c *connection, side int, p *bpf.Packet) {
 		t.stats.Truncated++
 		return
 	}
-	t.count(c, side, p)
+	t.count(c.hot, side, p)
 }
 
 // unknown books one packet of a protocol that Zeek has no analyzer for (Zeek
 // src/packet_analysis/protocol/unknown_ip_transport).
-func (t *Tracker) unknown(c *connection, side int, p *bpf.Packet) {
+func (t *Tracker) unknown(c connection, side int, p *bpf.Packet) {
 	c.last = p.Time
-	t.count(c, side, p)
+	t.count(c.hot, side, p)
 }

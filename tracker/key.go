@@ -9,37 +9,13 @@ import (
 	"conntap/bpf"
 )
 
-// key identifies a connection from one packet's point of view: source first. A
-// packet the other way has the same key with its sides exchanged, and the same
-// hash.
-type key struct {
-	addr     [2]bpf.Addr
-	port     [2]uint16 // ICMP: type, and counterpart type or code
-	protocol uint8
-	oneWay   bool   // ICMP without a counterpart: the exchanged key is another connection
-	vlan     uint32 // both ids, as vlanOf gives them; 0 unless Config.KeyVLAN
-}
-
-// keyOf is the packet's key (Zeek conn_key/IPBasedConnKey.cc, InitTuple).
-func keyOf(k *key, p *bpf.Packet) {
-	k.addr[0], k.addr[1] = p.Src, p.Dst
-	k.port[0], k.port[1] = p.SrcPort, p.DstPort
-	k.protocol = p.Protocol
-	k.oneWay = false
-	if isICMP(p.Protocol) {
-		k.port[0], k.port[1], k.oneWay = icmpPorts(p)
-	}
-}
+// A connection's key are its addresses, ports and protocol (Zeek
+// conn_key/IPBasedConnKey.cc, InitTuple), with Config.KeyVLAN its VLAN ids too. A
+// packet the other way has the same with the sides exchanged, and the same hash. No
+// key is ever built: packets are compared with connections in place.
 
 // hashKey is what keeps an attacker from choosing packets that collide.
 type hashKey [3]uint64
-
-// hash is symmetric in the sides of the key.
-func (h *hashKey) hash(k *key) uint64 {
-	a := h.side(&k.addr[0], k.port[0])
-	b := h.side(&k.addr[1], k.port[1])
-	return mix(a+b, h[2]^uint64(k.protocol))
-}
 
 func (h *hashKey) side(a *bpf.Addr, port uint16) uint64 {
 	upper, lower := binary.NativeEndian.Uint64(a[:8]), binary.NativeEndian.Uint64(a[8:])
@@ -60,24 +36,31 @@ func vlanOf(p *bpf.Packet) uint32 {
 	return uint32(p.VLAN)<<16 | uint32(p.InnerVLAN)
 }
 
-// addVLAN makes the packet's VLAN ids part of its key.
-func (t *Tracker) addVLAN(at *lookedUp, p *bpf.Packet) {
-	at.key.vlan = vlanOf(p)
-	at.hash = t.hashKey.hashVLAN(at.hash, at.key.vlan)
-}
-
 // vlanOf is the number of the connection's VLAN ids; with Config.KeyVLAN alone.
-func (t *Tracker) vlanOf(c *connection) uint32 {
-	x := t.extra.at(c.extra)
+func (t *Tracker) vlanOf(i uint32) uint32 {
+	x := t.extra.At(t.warm.At(i).extra)
 	return uint32(x.vlan)<<16 | uint32(x.innerVLAN)
 }
 
+// hash is that of a packet's key.
+func (h *hashKey) hash(p *bpf.Packet, keyVLAN bool) uint64 {
+	src, dst := p.SrcPort, p.DstPort
+	if isICMP(p.Protocol) {
+		src, dst, _ = icmpPorts(p)
+	}
+	hash := mix(h.side(&p.Src, src)+h.side(&p.Dst, dst), h[2]^uint64(p.Protocol))
+	if keyVLAN {
+		hash = h.hashVLAN(hash, vlanOf(p))
+	}
+	return hash
+}
+
 // hashOf is the hash of the connection's key.
-func (t *Tracker) hashOf(h *hashKey, c *connection) uint64 {
-	k := key{addr: c.addr, port: c.port, protocol: c.protocol}
-	hash := h.hash(&k)
+func (t *Tracker) hashOf(h *hashKey, c connection) uint64 {
+	hash := mix(h.side(&c.addr[orig], c.port[orig])+h.side(&c.addr[resp], c.port[resp]), h[2]^uint64(c.protocol))
 	if t.config.KeyVLAN {
-		hash = h.hashVLAN(hash, t.vlanOf(c))
+		x := t.extra.At(c.extra)
+		hash = h.hashVLAN(hash, uint32(x.vlan)<<16|uint32(x.innerVLAN))
 	}
 	return hash
 }
@@ -89,22 +72,34 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// side tells whether the key is the connection's: from its originator, from its
-// responder, or -1 if it isn't. Between identical endpoints everything is the
-// originator's. No counterpart's type is one-way, so the exchanged key of a
-// one-way connection never comes.
-func (c *connection) side(k *key) int {
-	if c.protocol != k.protocol {
+// side tells which side of the connection sent the packet, or -1 if it is of
+// another connection. Between identical endpoints everything is the originator's.
+// It has no branch on what is as likely as not.
+func (h *hot) side(p *bpf.Packet) int {
+	src, dst := p.SrcPort, p.DstPort
+	oneWay := false
+	if isICMP(p.Protocol) {
+		src, dst, oneWay = icmpPorts(p)
+	}
+	protocol := uint64(h.protocol ^ p.Protocol)
+	forth := difference(&h.addr[orig], &p.Src) | difference(&h.addr[resp], &p.Dst) |
+		uint64(h.port[orig]^src) | uint64(h.port[resp]^dst) | protocol
+	back := difference(&h.addr[orig], &p.Dst) | difference(&h.addr[resp], &p.Src) |
+		uint64(h.port[orig]^dst) | uint64(h.port[resp]^src) | protocol
+	if oneWay { // no counterpart's type is one-way, so the other direction never comes
+		back = 1
+	}
+	if isNotZero(forth)&isNotZero(back) != 0 {
 		return -1
 	}
-	if c.port == k.port && c.addr == k.addr {
-		return orig
-	}
-	if k.oneWay || c.port[orig] != k.port[1] || c.port[resp] != k.port[0] {
-		return -1
-	}
-	if c.addr[orig] == k.addr[1] && c.addr[resp] == k.addr[0] {
-		return resp
-	}
-	return -1
+	return int(isNotZero(forth))
 }
+
+// difference is zero if two addresses are the same.
+func difference(a, b *bpf.Addr) uint64 {
+	return binary.NativeEndian.Uint64(a[:8]) ^ binary.NativeEndian.Uint64(b[:8]) |
+		binary.NativeEndian.Uint64(a[8:]) ^ binary.NativeEndian.Uint64(b[8:])
+}
+
+// isNotZero is 1 if any bit of v is set.
+func isNotZero(v uint64) uint64 { return (v | -v) >> 63 }

@@ -207,21 +207,16 @@ func (t *Tracker) fragment(p *bpf.Packet, l *layer) {
 	joined := t.reassemble(p)
 	for i := range joined {
 		q := &joined[i]
-		var at lookedUp
-		keyOf(&at.key, q)
-		at.hash = t.hashKey.hash(&at.key)
-		if t.config.KeyVLAN {
-			t.addVLAN(&at, q)
-		}
+		at := t.lookUp(q)
 		switch {
 		case i == 0:
 			t.stats.Joined++
-			t.packet(q, &at, l)
+			t.packet(q, at, l)
 		case q.Kind == bpf.KindInner:
 			t.stats.Joined++
-			t.inside(q, &at)
+			t.inside(q, at)
 		default:
-			t.inside(q, &at)
+			t.inside(q, at)
 		}
 	}
 	t.deepest = int(p.TunnelDepth) - 1

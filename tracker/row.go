@@ -5,60 +5,59 @@ package tracker
 import "conntap/bpf"
 
 // fillRow takes the snapshot of a connection that goes to the log.
-func (t *Tracker) fillRow(c *connection) {
+func (t *Tracker) fillRow(c connection) {
 	r := &t.row
 	history := t.appendHistory(r.History[:0], c)
 	*r = Conn{
 		UID:         t.uid(c),
 		Start:       c.start,
 		Last:        c.last,
-		ClockOffset: t.offsets.at(c.offset).value,
+		ClockOffset: t.offsets.At(c.offset).value,
 		Protocol:    c.protocol,
 		History:     history,
 		Service:     t.services.Service(c.service),
 	}
-	r.State = c.connState(history)
+	r.State = t.connState(c.hot, history)
 	t.fillEndpoint(&r.Orig, c, orig)
 	t.fillEndpoint(&r.Resp, c, resp)
 	if c.cold != 0 {
-		d := t.cold.at(c.cold)
+		d := t.cold.At(c.cold)
 		r.MissedBytes = d.missed
 		if d.tunnel != 0 {
-			s := t.tunnels.at(d.tunnel)
+			s := t.tunnels.At(d.tunnel)
 			r.TunnelParents = s.parents[:s.count]
 		}
 	}
 	if c.extra != 0 {
-		x := t.extra.at(c.extra)
+		x := t.extra.At(c.extra)
 		r.VLAN, r.InnerVLAN = x.vlan, x.innerVLAN
 	}
 }
 
-func (t *Tracker) fillEndpoint(r *Endpoint, c *connection, side int) {
+func (t *Tracker) fillEndpoint(r *Endpoint, c connection, side int) {
 	e := &c.endpoint[side]
 	r.Addr, r.Port = c.addr[side], c.port[side]
-	r.Packets, r.IPBytes = c.packets[side], c.ipBytes[side]
-	r.Retransmits = uint64(e.retransmits)
+	r.Packets, r.IPBytes = t.booked(c.hot, side)
 	if c.protocol == bpf.ProtocolTCP {
 		r.TCP = e.state
-		r.Bytes = e.size(&c.endpoint[1-side])
+		r.Bytes = t.size(c.hot, side)
 	} else {
 		r.Bytes = uint64(max(e.bytes(), 0))
 	}
 	if c.cold != 0 {
-		d := t.cold.at(c.cold)
-		r.Gaps, r.ZeroWindows = uint64(d.gaps[side]), uint64(d.zeroWindows[side])
-		r.BadChecksums = uint64(d.badChecksums[side])
+		d := &t.cold.At(c.cold).side[side]
+		r.Retransmits, r.Gaps = uint64(d.retransmits), uint64(d.gaps)
+		r.ZeroWindows, r.BadChecksums = uint64(d.zeroWindows), uint64(d.badChecksums)
 	}
 	if c.extra != 0 {
-		x := t.extra.at(c.extra)
+		x := t.extra.At(c.extra)
 		r.MAC, r.RTT = x.mac[side], x.rtt[side]
 	}
 }
 
 // uid hashes what makes the connection's first packet unique, symmetric in the
 // sides, so that flips do not matter.
-func (t *Tracker) uid(c *connection) UID {
+func (t *Tracker) uid(c connection) UID {
 	h := hashKey{t.uidKey[0], t.uidKey[1], t.uidKey[2]}
 	tuple := t.hashOf(&h, c)
 	low := mix(tuple^t.uidKey[3], c.order>>turnBits^t.uidKey[0])

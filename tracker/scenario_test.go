@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"conntap/bpf"
+	"conntap/tracker/internal/slab"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected rows of testdata/*.txt")
@@ -445,16 +446,16 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 }
 
 // checkFree checks that every index that a slab handed out was given back once.
-func checkFree[T any](t *testing.T, name string, s *slab[T]) {
+func checkFree[T any](t *testing.T, name string, s *slab.Slab[T]) {
 	t.Helper()
 	seen := map[uint32]bool{}
-	for _, i := range s.free {
-		if i == 0 || i >= s.next || seen[i] {
+	for _, i := range s.Free() {
+		if i == 0 || i >= s.End() || seen[i] {
 			t.Errorf("%s: index %d was given back twice, or never handed out", name, i)
 		}
 		seen[i] = true
 	}
-	if handedOut := max(s.next, 1) - 1; len(seen) != int(handedOut) {
+	if handedOut := s.End() - 1; len(seen) != int(handedOut) {
 		t.Errorf("%s: want %d indices given back, got %d", name, handedOut, len(seen))
 	}
 }

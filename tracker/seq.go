@@ -33,31 +33,62 @@ func (e *endpoint) begin(start, last uint32) {
 	e.start, e.ack, e.last = start, start, last
 }
 
-// lastFull and ackFull are last and ack with their wraps.
-func (e *endpoint) lastFull() uint64 { return uint64(e.lastWraps)<<32 | uint64(e.last) }
-func (e *endpoint) ackFull() uint64  { return uint64(e.ackWraps)<<32 | uint64(e.ack) }
+// lastFull and ackFull are a side's last and ack with their wraps.
+func (t *Tracker) lastFull(c *hot, side int) uint64 {
+	return uint64(t.upper(c, side).lastWraps)<<32 | uint64(c.endpoint[side].last)
+}
 
-// advance moves last to a number at or beyond it in sequence space.
-func (e *endpoint) advance(last uint32) {
+func (t *Tracker) ackFull(c *hot, side int) uint64 {
+	return uint64(t.upper(c, side).ackWraps)<<32 | uint64(c.endpoint[side].ack)
+}
+
+// delivered and trim are a side's positions of these names.
+func (t *Tracker) delivered(c *hot, side int) uint64 {
+	return uint64(t.upper(c, side).delivered)<<32 | uint64(c.endpoint[side].delivered)
+}
+
+func (t *Tracker) trim(c *hot, side int) uint64 {
+	return uint64(t.upper(c, side).trim)<<32 | uint64(c.endpoint[side].trim)
+}
+
+func (t *Tracker) setDelivered(c *hot, side int, position uint64) {
+	c.endpoint[side].delivered = uint32(position)
+	if upper := uint32(position >> 32); upper != 0 || c.bits&bitWide != 0 {
+		t.wideOf(c, side).delivered = upper
+	}
+}
+
+func (t *Tracker) setTrim(c *hot, side int, position uint64) {
+	c.endpoint[side].trim = uint32(position)
+	if upper := uint32(position >> 32); upper != 0 || c.bits&bitWide != 0 {
+		t.wideOf(c, side).trim = upper
+	}
+}
+
+// advance moves a side's last to a number at or beyond it in sequence space.
+func (t *Tracker) advance(c *hot, side int, last uint32) {
+	e := &c.endpoint[side]
 	if last < e.last {
-		e.lastWraps++
+		t.wideOf(c, side).lastWraps++
 	}
 	e.last = last
 }
 
-// nothingAcked tells whether no data of this side was acknowledged.
-func (e *endpoint) nothingAcked() bool {
-	a := e.ackFull()
-	return a == uint64(e.start) || a == uint64(e.start)+1
+// nothingAcked tells whether no data of a side was acknowledged.
+func (t *Tracker) nothingAcked(c *hot, side int) bool {
+	start := uint64(c.endpoint[side].start)
+	a := t.ackFull(c, side)
+	return a == start || a == start+1
 }
 
-// size is how many payload bytes the endpoint sent, by its sequence numbers and
-// its peer's acknowledgments (Zeek TCP_Endpoint.cc, Size).
-func (e *endpoint) size(peer *endpoint) uint64 {
-	if e.previous == TCPSynSent && e.state == TCPReset && peer.state == TCPInactive && !e.nothingAcked() {
+// size is how many payload bytes a side sent, by its sequence numbers and its
+// peer's acknowledgments (Zeek TCP_Endpoint.cc, Size).
+func (t *Tracker) size(c *hot, side int) uint64 {
+	e, peer := &c.endpoint[side], &c.endpoint[1-side]
+	if e.previous == TCPSynSent && e.state == TCPReset && peer.state == TCPInactive && !t.nothingAcked(c, side) {
 		return 0 // half-open
 	}
-	size := max(e.lastFull(), e.ackFull()) - uint64(e.start)
+	size := max(t.lastFull(c, side), t.ackFull(c, side)) - uint64(e.start)
 	if size != 0 {
 		size-- // the SYN, or what was made its stand-in
 	}

@@ -103,7 +103,7 @@ func (s *shard) trackOwn(b *Batch) {
 				continue
 			}
 			s.advance(int(item))
-			t.outermost(&b.Packets[item], &t.ahead[j])
+			t.outermost(&b.Packets[item], t.ahead[j])
 		}
 		own = own[n:]
 	}
@@ -112,24 +112,12 @@ func (s *shard) trackOwn(b *Batch) {
 
 // lookUpOwn is lookUpAhead for some of a batch's packets.
 func (t *Tracker) lookUpOwn(b *Batch, items []uint32) {
-	var candidates [lookAhead]uint32
 	for j, item := range items {
-		if item&exchangeBit != 0 {
-			continue
+		if item&exchangeBit == 0 {
+			t.ahead[j].hash = b.hashes[item]
 		}
-		t.keyAt(&t.ahead[j], &b.Packets[item], b.hashes[item])
-		candidates[j] = t.table.candidate(b.hashes[item])
 	}
-	t.touch(candidates[:len(items)])
-}
-
-// keyAt fills in a packet's key, whose hash is known.
-func (t *Tracker) keyAt(at *lookedUp, p *bpf.Packet, hash uint64) {
-	keyOf(&at.key, p)
-	at.hash = hash
-	if t.config.KeyVLAN {
-		at.key.vlan = vlanOf(p)
-	}
+	t.touch(t.ahead[:len(items)])
 }
 
 // advance lets time pass up to a packet of the batch, or all of it: timers fire at
@@ -203,7 +191,7 @@ func (s *shard) close() {
 		s.place.turn = uint8(turn)
 		for _, e := range list {
 			t.popped = expiry{e.due, e.order}
-			t.remove(e.index, t.connections.at(e.index), CauseEnd)
+			t.remove(e.index, t.connectionAt(e.index), CauseEnd)
 		}
 	}
 }
@@ -326,9 +314,7 @@ func (s *shard) serveOwn(e *exchange) {
 		t.stats.IPBytes += uint64(p.IPLength)
 	}
 	l.enclosure = e.enclosure
-	var at lookedUp
-	t.keyAt(&at, p, e.hash)
-	t.packet(p, &at, l)
+	t.packet(p, lookedUp{e.hash, t.table.candidate(e.hash)}, l)
 }
 
 // serveFragment has the first shard put datagrams together, then takes what there

@@ -104,18 +104,8 @@ func resize[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// hash is that of the packet's key, which it does not build.
-func (h *Shards) hash(p *bpf.Packet) uint64 {
-	src, dst := p.SrcPort, p.DstPort
-	if isICMP(p.Protocol) {
-		src, dst, _ = icmpPorts(p)
-	}
-	hash := mix(h.hashKey.side(&p.Src, src)+h.hashKey.side(&p.Dst, dst), h.hashKey[2]^uint64(p.Protocol))
-	if h.config.KeyVLAN {
-		hash = h.hashKey.hashVLAN(hash, vlanOf(p))
-	}
-	return hash
-}
+// hash is that of the packet's key.
+func (h *Shards) hash(p *bpf.Packet) uint64 { return h.hashKey.hash(p, h.config.KeyVLAN) }
 
 // shardOf is the shard that a hash belongs to.
 func (h *Shards) shardOf(hash uint64) int {

@@ -13,17 +13,19 @@ import (
 )
 
 func TestConnectionSize(t *testing.T) {
-	if got := unsafe.Sizeof(connection{}); got != 256 {
-		t.Errorf("connection: want 256 bytes, four cache lines, got %d", got)
+	if got := unsafe.Sizeof(hot{}); got != 128 {
+		t.Errorf("a connection's hot part: want 128 bytes, two cache lines, got %d", got)
 	}
-	if got := unsafe.Sizeof([slabChunk]connection{}); got%64 != 0 {
-		t.Errorf("a chunk of connections is no whole number of cache lines: %d", got)
+	if got := unsafe.Sizeof(warm{}); got != 64 {
+		t.Errorf("a connection's warm part: want 64 bytes, one cache line, got %d", got)
 	}
 }
 
 // TestSlabsHoldNoPointers keeps the garbage collector out of the slabs.
 func TestSlabsHoldNoPointers(t *testing.T) {
-	for _, v := range []any{connection{}, cold{}, extra{}, block{}, historyChunk{}, clockOffset{}, readyEntry{}, idleEnds{}} {
+	for _, v := range []any{
+		hot{}, warm{}, cold{}, extra{}, block{}, historyChunk{}, tunnelState{}, clockOffset{}, wheelChunk{}, readyEntry{}, idleEnds{}, idleLinks{},
+	} {
 		if path := pointerIn(reflect.TypeOf(v)); path != "" {
 			t.Errorf("%T%s holds a pointer", v, path)
 		}
@@ -133,5 +135,45 @@ func TestTrackDoesNotAllocate(t *testing.T) {
 				t.Errorf("only %d connections came and went", rows-before)
 			}
 		})
+	}
+}
+
+// TestBeyond32Bits sends more than 2^32 bytes each way, in order and acknowledged,
+// and checks that they are counted, and that nothing counts as missed.
+func TestBeyond32Bits(t *testing.T) {
+	const segment, segments = 1 << 30, 9
+	for _, initial := range []uint32{1000, 1<<32 - 10} {
+		var row Conn
+		tr := New(Config{}, func(c *Conn) { row = *c; row.History = append([]byte(nil), c.History...) })
+		seq := [2]uint32{initial, initial + 7}
+		send := func(side int, flags bpf.Flags, payload uint32) {
+			p := tcpPacket(0, side == resp, flags, seq[side], seq[1-side], 0)
+			p.IPLength = uint32(p.HeaderLength) + payload
+			seq[side] += payload
+			if flags&(bpf.SYN|bpf.FIN) != 0 {
+				seq[side]++
+			}
+			tr.Track([]bpf.Packet{p})
+		}
+		send(orig, bpf.SYN, 0)
+		send(resp, bpf.SYN|bpf.ACK, 0)
+		send(orig, bpf.ACK, 0)
+		for range segments {
+			send(orig, bpf.ACK, segment)
+			send(resp, bpf.ACK, segment)
+			send(orig, bpf.ACK, 0)
+		}
+		send(orig, bpf.FIN|bpf.ACK, 0)
+		send(resp, bpf.FIN|bpf.ACK, 0)
+		tr.Close()
+		const bytes = uint64(segments) * segment
+		if row.Orig.Bytes != bytes || row.Resp.Bytes != bytes || row.MissedBytes != 0 || string(row.History) != "ShADdFf" {
+			t.Errorf("from %d: want %d bytes each, got %d and %d, %d missed, %s",
+				initial, bytes, row.Orig.Bytes, row.Resp.Bytes, row.MissedBytes, row.History)
+		}
+		if want := bytes + 40*(3+2*segments); row.Orig.IPBytes != want || row.Orig.Packets != 3+2*segments {
+			t.Errorf("from %d: want %d IP bytes in %d packets, got %d in %d",
+				initial, want, 3+2*segments, row.Orig.IPBytes, row.Orig.Packets)
+		}
 	}
 }

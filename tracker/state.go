@@ -6,17 +6,17 @@ import "conntap/bpf"
 
 // connState is the connection's conn_state (Zeek
 // scripts/base/protocols/conn/main.zeek, conn_state).
-func (c *connection) connState(history []byte) State {
+func (t *Tracker) connState(c *hot, history []byte) State {
 	switch c.protocol {
 	case bpf.ProtocolTCP:
-		return c.tcpConnState(history)
+		return t.tcpConnState(c, history)
 	case bpf.ProtocolUDP:
 		return c.udpConnState()
 	}
 	return OTH
 }
 
-func (c *connection) udpConnState() State {
+func (c *hot) udpConnState() State {
 	originator, responder := c.endpoint[orig].bytes() >= 0, c.endpoint[resp].bytes() >= 0
 	switch {
 	case originator && responder:
@@ -29,11 +29,11 @@ func (c *connection) udpConnState() State {
 	return OTH
 }
 
-func (c *connection) tcpConnState(history []byte) State {
+func (t *Tracker) tcpConnState(c *hot, history []byte) State {
 	o, r := &c.endpoint[orig], &c.endpoint[resp]
 	switch {
 	case r.state == TCPReset:
-		return c.resetByResponder()
+		return t.resetByResponder(c)
 	case o.state == TCPReset && r.midstream():
 		if isResetAttempt(history) {
 			return RSTOS0
@@ -59,11 +59,11 @@ func (c *connection) tcpConnState(history []byte) State {
 	return OTH
 }
 
-func (c *connection) resetByResponder() State {
-	o, r := &c.endpoint[orig], &c.endpoint[resp]
+func (t *Tracker) resetByResponder(c *hot) State {
+	o := &c.endpoint[orig]
 	switch {
 	case o.state == TCPSynSent || o.state == TCPSynAckSent,
-		o.state == TCPReset && o.size(r) == 0 && r.size(o) == 0:
+		o.state == TCPReset && t.size(c, orig) == 0 && t.size(c, resp) == 0:
 		return REJ
 	case o.midstream():
 		return RSTRH

@@ -2,6 +2,11 @@
 
 package tracker
 
+import (
+	"conntap/bpf"
+	"conntap/tracker/internal/slab"
+)
+
 // table finds connections by key: open addressing with linear probing. An entry
 // is the upper half of the hash, and the index of the connection (0: free slot),
 // so that growing reads no connection and a probe seldom reads a wrong one.
@@ -9,6 +14,7 @@ type table struct {
 	entries []uint64
 	mask    uint64
 	used    int
+	words   slab.Words // that the entries stand in
 }
 
 const tableMinimum = 1 << 10
@@ -16,7 +22,7 @@ const tableMinimum = 1 << 10
 func entryOf(hash uint64, i uint32) uint64 { return hash&^0xffffffff | uint64(i) }
 
 func (tb *table) init() {
-	tb.entries = make([]uint64, tableMinimum)
+	tb.words, tb.entries = slab.NewWords(tb, tableMinimum)
 	tb.mask = tableMinimum - 1
 }
 
@@ -42,14 +48,15 @@ func (tb *table) place(entry uint64) {
 }
 
 func (tb *table) grow() {
-	old := tb.entries
-	tb.entries = make([]uint64, 2*len(old))
+	old, words := tb.entries, tb.words
+	tb.words, tb.entries = slab.NewWords(tb, 2*len(old))
 	tb.mask = uint64(len(tb.entries) - 1)
 	for _, e := range old {
 		if uint32(e) != 0 {
 			tb.place(e)
 		}
 	}
+	words.Free()
 }
 
 // remove takes a connection out. What follows it moves up, so that no tombstones
@@ -84,21 +91,33 @@ func (tb *table) candidate(hash uint64) uint32 {
 	return uint32(tb.entries[s])
 }
 
-// find returns the connection with this key and the side that sent the packet;
-// 0 if there is none.
-func (t *Tracker) find(hash uint64, k *key) (i uint32, c *connection, side int) {
-	tb := &t.table
-	for s := hash >> 32 & tb.mask; ; s = (s + 1) & tb.mask {
-		e := tb.entries[s]
-		if uint32(e) == 0 {
-			return 0, nil, 0
-		}
-		if (e^hash)>>32 != 0 {
-			continue
-		}
-		c := t.connections.at(uint32(e))
-		if side := c.side(k); side >= 0 && (!t.config.KeyVLAN || t.vlanOf(c) == k.vlan) {
-			return uint32(e), c, side
+// find returns the packet's connection and the side that sent it; 0 if there is
+// none.
+func (t *Tracker) find(at lookedUp, p *bpf.Packet) (i uint32, side int) {
+	if at.candidate != 0 { // what was found ahead is right, unless it has closed since
+		if h := t.connections.At(at.candidate); h.bits&bitLive != 0 {
+			if side := h.side(p); side >= 0 && t.sameVLAN(at.candidate, p) {
+				return at.candidate, side
+			}
 		}
 	}
+	tb := &t.table
+	for s := at.hash >> 32 & tb.mask; ; s = (s + 1) & tb.mask {
+		e := tb.entries[s]
+		if uint32(e) == 0 {
+			return 0, 0
+		}
+		if (e^at.hash)>>32 != 0 {
+			continue
+		}
+		if side := t.connections.At(uint32(e)).side(p); side >= 0 && t.sameVLAN(uint32(e), p) {
+			return uint32(e), side
+		}
+	}
+}
+
+// sameVLAN tells whether nothing but VLAN ids tells packet and connection apart, and
+// these are the same.
+func (t *Tracker) sameVLAN(i uint32, p *bpf.Packet) bool {
+	return !t.config.KeyVLAN || t.vlanOf(i) == vlanOf(p)
 }

@@ -11,12 +11,18 @@ import (
 	"conntap/bpf"
 )
 
-// testKey is the n-th of many keys, with few addresses so that ports must tell
+// testPacket has the n-th of many keys, with few addresses so that ports must tell
 // them apart.
-func testKey(n uint32) key {
-	k := key{protocol: bpf.ProtocolTCP, port: [2]uint16{uint16(n), 9999}}
-	k.addr[0][15], k.addr[1][15] = byte(n>>16), 200
-	return k
+func testPacket(n uint32) bpf.Packet {
+	p := bpf.Packet{Protocol: bpf.ProtocolTCP, SrcPort: uint16(n), DstPort: 9999}
+	p.Src[15], p.Dst[15] = byte(n>>16), 200
+	return p
+}
+
+// back is a packet the other way.
+func back(p bpf.Packet) bpf.Packet {
+	p.Src, p.Dst, p.SrcPort, p.DstPort = p.Dst, p.Src, p.DstPort, p.SrcPort
+	return p
 }
 
 // TestTableAgainstMap inserts, finds and removes at random, with hashes that
@@ -40,24 +46,30 @@ func testTable(t *testing.T, hash func(n uint32) uint64) {
 	model := map[uint32]uint32{} // n to index
 	for step := range 6000 {
 		n := random.Uint32N(1500)
-		k := testKey(n)
-		i, _, side := tr.find(hash(n), &k)
+		p := testPacket(n)
+		ahead := lookedUp{hash(n), tr.table.candidate(hash(n))}
+		if random.IntN(4) == 0 { // it may be any, or have closed since
+			ahead.candidate = random.Uint32N(tr.connections.End())
+		}
+		i, side := tr.find(ahead, &p)
 		if want := model[n]; i != want || i != 0 && side != orig {
 			t.Fatalf("step %d: find %d: want index %d of the originator, got %d of side %d", step, n, want, i, side)
 		}
 		if i != 0 {
-			back := key{addr: [2]bpf.Addr{k.addr[1], k.addr[0]}, port: [2]uint16{k.port[1], k.port[0]}, protocol: k.protocol}
-			if j, _, side := tr.find(hash(n), &back); j != i || side != resp {
+			reply := back(p)
+			if j, side := tr.find(ahead, &reply); j != i || side != resp {
 				t.Fatalf("step %d: find the reply of %d: want index %d of the responder, got %d of side %d", step, n, i, j, side)
 			}
 			if random.IntN(3) == 0 {
 				tr.table.remove(hash(n), i)
-				tr.connections.put(i)
+				tr.connections.At(i).bits = 0
+				tr.connections.Put(i)
 				delete(model, n)
 			}
 		} else if len(model) < 1200 {
-			i, c := tr.connections.get()
-			c.addr, c.port, c.protocol = k.addr, k.port, k.protocol
+			i, c := tr.connections.Get()
+			c.addr, c.port, c.protocol = [2]bpf.Addr{p.Src, p.Dst}, [2]uint16{p.SrcPort, p.DstPort}, p.Protocol
+			c.bits = bitLive
 			tr.table.insert(hash(n), i)
 			model[n] = i
 		}
@@ -66,8 +78,8 @@ func testTable(t *testing.T, hash func(n uint32) uint64) {
 		}
 	}
 	for n, i := range model {
-		k := testKey(n)
-		if got, _, _ := tr.find(hash(n), &k); got != i {
+		p := testPacket(n)
+		if got, _ := tr.find(lookedUp{hash: hash(n)}, &p); got != i {
 			t.Errorf("find %d: want %d, got %d", n, i, got)
 		}
 	}
@@ -77,45 +89,57 @@ func testTable(t *testing.T, hash func(n uint32) uint64) {
 // differently.
 func TestHashIsSymmetric(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	h := hashKey{random.Uint64(), random.Uint64(), random.Uint64()}
-	seen := map[uint64]key{}
+	tr := New(Config{}, func(*Conn) {})
+	seen := map[uint64]bpf.Packet{}
 	for n := range uint32(20000) {
-		k := testKey(n)
+		p := testPacket(n)
 		if n%2 == 1 { // IPv4, all from one host to one port
-			k.addr[0] = bpf.Addr{10: 0xff, 11: 0xff, 12: 10}
-			binary.BigEndian.PutUint16(k.addr[1][14:], uint16(n))
+			p.Src = bpf.Addr{10: 0xff, 11: 0xff, 12: 10}
+			binary.BigEndian.PutUint16(p.Dst[14:], uint16(n))
 		}
-		back := key{addr: [2]bpf.Addr{k.addr[1], k.addr[0]}, port: [2]uint16{k.port[1], k.port[0]}, protocol: k.protocol}
-		hash := h.hash(&k)
-		if got := h.hash(&back); got != hash {
+		if random.IntN(4) == 0 {
+			p.Protocol = bpf.ProtocolUDP
+		}
+		hash, reply := tr.hashKey.hash(&p, false), back(p)
+		if got := tr.hashKey.hash(&reply, false); got != hash {
 			t.Fatalf("hash of the reply of %d: want %x, got %x", n, hash, got)
 		}
-		if other, found := seen[hash]; found {
-			t.Fatalf("%v and %v have the same hash", k, other)
+		c := connection{hot: &hot{addr: [2]bpf.Addr{p.Dst, p.Src}, port: [2]uint16{p.DstPort, p.SrcPort}, protocol: p.Protocol}}
+		if got := tr.hashOf(&tr.hashKey, c); got != hash {
+			t.Fatalf("hash of the connection of %d: want %x, got %x", n, hash, got)
 		}
-		seen[hash] = k
+		if other, found := seen[hash]; found {
+			t.Fatalf("%v and %v have the same hash", p, other)
+		}
+		seen[hash] = p
 	}
 }
 
 // TestKeySides checks which packets belong to a connection, and from which side.
 func TestKeySides(t *testing.T) {
-	a, b := bpf.Addr{15: 1}, bpf.Addr{15: 2}
+	const tcp, udp, icmp = bpf.ProtocolTCP, bpf.ProtocolUDP, bpf.ProtocolICMP
+	a, b := bpf.Addr{15: 1}, bpf.Addr{1, 15: 2}
+	host := [2]bpf.Addr{a, b}
 	tests := []struct {
 		name string
-		k    key
+		c    hot
+		p    bpf.Packet
 		want int
 	}{
-		{"same", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, false, 0}, orig},
-		{"reply", key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, false, 0}, resp},
-		{"ports exchanged alone", key{[2]bpf.Addr{a, b}, [2]uint16{2, 1}, 6, false, 0}, -1},
-		{"addresses exchanged alone", key{[2]bpf.Addr{b, a}, [2]uint16{1, 2}, 6, false, 0}, -1},
-		{"protocol", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 17, false, 0}, -1},
-		{"one way, same", key{[2]bpf.Addr{a, b}, [2]uint16{1, 2}, 6, true, 0}, orig},
-		{"one way, reply", key{[2]bpf.Addr{b, a}, [2]uint16{2, 1}, 6, true, 0}, -1},
+		{"same", hot{addr: host, port: [2]uint16{1, 2}, protocol: tcp}, bpf.Packet{Src: a, Dst: b, SrcPort: 1, DstPort: 2, Protocol: tcp}, orig},
+		{"reply", hot{addr: host, port: [2]uint16{1, 2}, protocol: tcp}, bpf.Packet{Src: b, Dst: a, SrcPort: 2, DstPort: 1, Protocol: tcp}, resp},
+		{"ports exchanged alone", hot{addr: host, port: [2]uint16{1, 2}, protocol: tcp}, bpf.Packet{Src: a, Dst: b, SrcPort: 2, DstPort: 1, Protocol: tcp}, -1},
+		{"addresses exchanged alone", hot{addr: host, port: [2]uint16{1, 2}, protocol: tcp}, bpf.Packet{Src: b, Dst: a, SrcPort: 1, DstPort: 2, Protocol: tcp}, -1},
+		{"another address", hot{addr: host, port: [2]uint16{1, 2}, protocol: tcp}, bpf.Packet{Src: a, Dst: bpf.Addr{2, 15: 2}, SrcPort: 1, DstPort: 2, Protocol: tcp}, -1},
+		{"protocol", hot{addr: host, port: [2]uint16{1, 2}, protocol: tcp}, bpf.Packet{Src: a, Dst: b, SrcPort: 1, DstPort: 2, Protocol: udp}, -1},
+		{"identical endpoints", hot{addr: [2]bpf.Addr{a, a}, port: [2]uint16{1, 1}, protocol: tcp}, bpf.Packet{Src: a, Dst: a, SrcPort: 1, DstPort: 1, Protocol: tcp}, orig},
+		{"echo, same", hot{addr: host, port: [2]uint16{8, 0}, protocol: icmp}, bpf.Packet{Src: a, Dst: b, Window: 8 << 8, Protocol: icmp}, orig},
+		{"echo, reply", hot{addr: host, port: [2]uint16{8, 0}, protocol: icmp}, bpf.Packet{Src: b, Dst: a, Window: 0, Protocol: icmp}, resp},
+		{"one way, same", hot{addr: host, port: [2]uint16{3, 3}, protocol: icmp}, bpf.Packet{Src: a, Dst: b, Window: 3<<8 | 3, Protocol: icmp}, orig},
+		{"one way, back", hot{addr: host, port: [2]uint16{3, 3}, protocol: icmp}, bpf.Packet{Src: b, Dst: a, Window: 3<<8 | 3, Protocol: icmp}, -1},
 	}
 	for _, tt := range tests {
-		c := connection{addr: [2]bpf.Addr{a, b}, port: [2]uint16{1, 2}, protocol: 6}
-		if got := c.side(&tt.k); got != tt.want {
+		if got := tt.c.side(&tt.p); got != tt.want {
 			t.Errorf("%s: want %d, got %d", tt.name, tt.want, got)
 		}
 	}

@@ -7,7 +7,7 @@ import "conntap/bpf"
 // tcp books one TCP packet of a connection: side is its sender's. The order of
 // the steps is Zeek's (src/packet_analysis/protocol/tcp/TCP.cc, DeliverPacket;
 // TCPSessionAdapter.cc, Process) and shows in the log.
-func (t *Tracker) tcp(c *connection, side int, p *bpf.Packet) {
+func (t *Tracker) tcp(c connection, side int, p *bpf.Packet) {
 	if p.State&bpf.StateMalformed != 0 {
 		t.stats.Malformed++
 		return
@@ -22,23 +22,23 @@ func (t *Tracker) tcp(c *connection, side int, p *bpf.Packet) {
 	past := p.Seq + segmentLength(p.Flags, payload)
 	e := &c.endpoint[side]
 	e.initialize(p, past)
-	position, underflow := relative(p.Seq, e.last, e.lastWraps, e.start)
+	position, underflow := relative(p.Seq, e.last, t.upper(c.hot, side).lastWraps, e.start)
 	side = t.tcpLetter(c, side, p, position, payload)
 	e = &c.endpoint[side]
 	peer := &c.endpoint[1-side]
 	if p.Window == 0 && p.Flags&bpf.RST == 0 && peer.state != TCPClosed && e.state != TCPReset {
-		t.addScaled(c, side, &t.coldOf(c).zeroWindows[side], 'W')
+		t.addScaled(c, side, &t.coldOf(c.hot).side[side].zeroWindows, 'W')
 	}
 	if e.bits&peer.bits&bitDidClose == 0 {
 		c.last = p.Time
 	}
 	if p.Flags.Has(bpf.FIN) {
 		e.bits |= bitFin
-		t.coldOf(c).finAt[side] = position + uint64(segmentLength(p.Flags, payload))
+		t.coldOf(c.hot).side[side].finAt = position + uint64(segmentLength(p.Flags, payload))
 	}
-	acked := peer.acknowledge(p)
-	if e.updateLast(p.Flags, past, payload) {
-		t.addScaled(c, side, &e.retransmits, 'T')
+	acked := t.acknowledge(c.hot, 1-side, p)
+	if t.updateLast(c.hot, side, p.Flags, past, payload) {
+		t.addScaled(c, side, &t.coldOf(c.hot).side[side].retransmits, 'T')
 	}
 	if c.extra != 0 {
 		t.measureHandshake(c, side, p)
@@ -53,7 +53,7 @@ func (t *Tracker) tcp(c *connection, side int, p *bpf.Packet) {
 		if p.Flags.Has(bpf.SYN) {
 			from++
 		}
-		delivered := c.endpoint[side].delivered
+		delivered := t.delivered(c.hot, side)
 		t.data(c, side, from, from+uint64(payload))
 		if !c.service.Decided() && len(p.Payload) > 0 {
 			t.applicationData(c, side, delivered, from, p)
@@ -63,7 +63,7 @@ func (t *Tracker) tcp(c *connection, side int, p *bpf.Packet) {
 	if closing {
 		t.closeSide(c, side)
 	}
-	t.count(c, side, p)
+	t.count(c.hot, side, p)
 }
 
 // segmentLength is how much sequence space a segment takes. A reset's payload
@@ -84,7 +84,7 @@ func segmentLength(flags bpf.Flags, payload uint32) uint32 {
 
 // notePartial decides by each side's first packet whether the connection was
 // picked up in midstream (Zeek TSA, SetPartialStatus).
-func (c *connection) notePartial(seen connectionBits, side int, flags bpf.Flags) {
+func (c *hot) notePartial(seen connectionBits, side int, flags bpf.Flags) {
 	if c.bits&seen != 0 {
 		return
 	}
@@ -127,18 +127,19 @@ func (e *endpoint) initialize(p *bpf.Packet, past uint32) {
 	e.begin(p.Seq, past)
 }
 
-// acknowledge takes the packet's acknowledgment of this endpoint's data and
+// acknowledge takes the packet's acknowledgment of a side's data and
 // returns its position, 0 if there is none (Zeek TSA, Process). An endpoint that
 // has not sent yet gets made-up numbers, until it does.
-func (e *endpoint) acknowledge(p *bpf.Packet) uint64 {
+func (t *Tracker) acknowledge(c *hot, side int, p *bpf.Packet) uint64 {
 	if !p.Flags.Has(bpf.ACK) {
 		return 0
 	}
+	e := &c.endpoint[side]
 	if e.state == TCPInactive {
 		e.begin(p.Ack-1, p.Ack-1)
 		return 1
 	}
-	position, underflow := relative(p.Ack, e.ack, e.ackWraps, e.start)
+	position, underflow := relative(p.Ack, e.ack, t.upper(c, side).ackWraps, e.start)
 	if underflow {
 		return 0
 	}
@@ -147,24 +148,25 @@ func (e *endpoint) acknowledge(p *bpf.Packet) uint64 {
 	}
 	if d := seqDelta(p.Ack, e.ack); d > 0 && !(p.Ack == 0 && d > farAway) {
 		if p.Ack < e.ack {
-			e.ackWraps++
+			t.wideOf(c, side).ackWraps++
 		}
 		e.ack = p.Ack
 	}
 	return position
 }
 
-// updateLast moves the end of what the endpoint sent, and tells whether the
+// updateLast moves the end of what a side sent, and tells whether the
 // packet is a retransmission (Zeek TSA, update_last_seq).
-func (e *endpoint) updateLast(flags bpf.Flags, past, payload uint32) (retransmission bool) {
+func (t *Tracker) updateLast(c *hot, side int, flags bpf.Flags, past, payload uint32) (retransmission bool) {
+	e := &c.endpoint[side]
 	d := seqDelta(past, e.last)
 	switch {
 	case flags&(bpf.SYN|bpf.RST) != 0 && (d > farAway || d < -farAway):
 	case flags.Has(bpf.FIN) && e.last == e.start+1:
-		e.advance(past)
+		t.advance(c, side, past)
 	case e.state == TCPReset:
 	case d > 0:
-		e.advance(past)
+		t.advance(c, side, past)
 	default:
 		return payload > 0
 	}
@@ -173,19 +175,19 @@ func (e *endpoint) updateLast(flags bpf.Flags, past, payload uint32) (retransmis
 
 // count books a packet that is valid to a side (Zeek
 // src/analyzer/protocol/conn-size/ConnSize.cc, DeliverPacket).
-func (t *Tracker) count(c *connection, side int, p *bpf.Packet) {
-	t.stats.Counted++
-	c.packets[side]++
-	if p.State&bpf.StateNoLength == 0 { // what the header says counts, and it says 0
-		c.ipBytes[side] += uint64(p.IPLength)
+func (t *Tracker) count(c *hot, side int, p *bpf.Packet) {
+	n := p.IPLength
+	if p.State&bpf.StateNoLength != 0 { // what the header says counts, and it says 0
+		n = 0
 	}
+	t.book(c, side, n)
 }
 
 // measureHandshake notes how long the handshake's packets took. A packet that
 // was sent twice makes it ambiguous which one was answered (Karn's algorithm).
-func (t *Tracker) measureHandshake(c *connection, side int, p *bpf.Packet) {
+func (t *Tracker) measureHandshake(c connection, side int, p *bpf.Packet) {
 	const ambiguous = -1
-	x := t.extra.at(c.extra)
+	x := t.extra.At(c.extra)
 	syn, ack := p.Flags.Has(bpf.SYN), p.Flags.Has(bpf.ACK)
 	switch {
 	case syn && !ack && side == orig:
@@ -197,14 +199,17 @@ func (t *Tracker) measureHandshake(c *connection, side int, p *bpf.Packet) {
 	case syn && ack && side == resp:
 		if x.synAckAt != 0 {
 			x.synAckAt = ambiguous
+			c.bits &^= bitRoundTrip
 			return
 		}
 		x.synAckAt = p.Time
+		c.bits |= bitRoundTrip
 		if x.synAt > 0 && p.Time > x.synAt {
 			x.rtt[resp] = p.Time - x.synAt
 		}
 	case !syn && ack && side == orig && x.rtt[orig] == 0 && x.synAckAt > 0:
 		x.rtt[orig] = max(p.Time-x.synAckAt, 0)
 		x.synAckAt = ambiguous
+		c.bits &^= bitRoundTrip
 	}
 }

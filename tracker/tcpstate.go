@@ -7,7 +7,7 @@ import "conntap/bpf"
 // tcpReused tells whether a packet opens a new connection on the five-tuple of
 // this one (Zeek TSA, IsReuse). It is asked before the packet is judged in any
 // other way, so a corrupted SYN cuts a connection in two.
-func (c *connection) tcpReused(p *bpf.Packet) bool {
+func (c *hot) tcpReused(p *bpf.Packet) bool {
 	if p.State&bpf.StateShortOffset != 0 || !p.Flags.Has(bpf.SYN) {
 		return false
 	}
@@ -34,7 +34,7 @@ func (e *endpoint) handshaking() bool { return e.state <= TCPSynAckSent }
 
 // setState changes a side's state. The first side to leave the handshake gives
 // the connection five minutes of silence (Zeek TCP_Endpoint.cc, SetState).
-func (t *Tracker) setState(c *connection, side int, state TCPState) {
+func (t *Tracker) setState(c connection, side int, state TCPState) {
 	e := &c.endpoint[side]
 	if e.state == state {
 		return
@@ -49,7 +49,7 @@ func (t *Tracker) setState(c *connection, side int, state TCPState) {
 // transition runs the sender's state machine (Zeek TSA, UpdateStateMachine). It
 // returns the sender's side, which a reversed handshake flips, and whether the
 // sender has closed.
-func (t *Tracker) transition(c *connection, side int, p *bpf.Packet, payload uint32) (int, bool) {
+func (t *Tracker) transition(c connection, side int, p *bpf.Packet, payload uint32) (int, bool) {
 	switch c.endpoint[side].state {
 	case TCPInactive:
 		return t.fromInactive(c, side, p, payload)
@@ -63,7 +63,7 @@ func (t *Tracker) transition(c *connection, side int, p *bpf.Packet, payload uin
 	return side, false
 }
 
-func (t *Tracker) fromInactive(c *connection, side int, p *bpf.Packet, payload uint32) (int, bool) {
+func (t *Tracker) fromInactive(c connection, side int, p *bpf.Packet, payload uint32) (int, bool) {
 	closing := false
 	if p.Flags.Has(bpf.SYN) {
 		if side == orig {
@@ -96,7 +96,7 @@ func (t *Tracker) fromInactive(c *connection, side int, p *bpf.Packet, payload u
 }
 
 // opening is the originator's SYN or SYN-ACK.
-func (t *Tracker) opening(c *connection, p *bpf.Packet) {
+func (t *Tracker) opening(c connection, p *bpf.Packet) {
 	if p.Flags.Has(bpf.ACK) {
 		t.setState(c, orig, TCPSynAckSent)
 	} else {
@@ -109,7 +109,7 @@ func (t *Tracker) opening(c *connection, p *bpf.Packet) {
 
 // answering is the responder's SYN or SYN-ACK. A SYN after the other side's
 // SYN-ACK is its handshake seen in the wrong order: the roles flip.
-func (t *Tracker) answering(c *connection, p *bpf.Packet) (side int) {
+func (t *Tracker) answering(c connection, p *bpf.Packet) (side int) {
 	side = resp
 	if !p.Flags.Has(bpf.ACK) && c.endpoint[orig].state == TCPSynAckSent && p.Seq == c.endpoint[resp].start {
 		c.bits &^= bitPartial
@@ -131,7 +131,7 @@ func (t *Tracker) answering(c *connection, p *bpf.Packet) (side int) {
 
 // established gives interactive protocols an hour of silence (Zeek
 // scripts/base/protocols/conn/inactivity.zeek).
-func (t *Tracker) established(c *connection) {
+func (t *Tracker) established(c connection) {
 	port := c.port[resp]
 	if c.endpoint[orig].state == TCPInactive && !likelyTCP.has(port) && likelyTCP.has(c.port[orig]) {
 		port = c.port[orig]
@@ -141,7 +141,7 @@ func (t *Tracker) established(c *connection) {
 	}
 }
 
-func (t *Tracker) fromHandshake(c *connection, side int, p *bpf.Packet) (closing bool) {
+func (t *Tracker) fromHandshake(c connection, side int, p *bpf.Packet) (closing bool) {
 	if p.Flags.Has(bpf.FIN) {
 		t.setState(c, side, TCPClosed)
 		closing = true
@@ -154,7 +154,7 @@ func (t *Tracker) fromHandshake(c *connection, side int, p *bpf.Packet) (closing
 	return closing
 }
 
-func (t *Tracker) fromEstablished(c *connection, side int, p *bpf.Packet) (closing bool) {
+func (t *Tracker) fromEstablished(c connection, side int, p *bpf.Packet) (closing bool) {
 	e, peer := &c.endpoint[side], &c.endpoint[1-side]
 	if p.Flags.Has(bpf.SYN) && !p.Flags.Has(bpf.ACK) && e.state == TCPPartial && peer.state == TCPInactive {
 		t.setState(c, side, TCPSynSent)
@@ -176,7 +176,7 @@ func (t *Tracker) fromEstablished(c *connection, side int, p *bpf.Packet) (closi
 	return closing
 }
 
-func (t *Tracker) fromClosed(c *connection, side int, p *bpf.Packet) (closing bool) {
+func (t *Tracker) fromClosed(c connection, side int, p *bpf.Packet) (closing bool) {
 	if !p.Flags.Has(bpf.RST) || c.endpoint[1-side].state == TCPClosed {
 		return false
 	}
@@ -186,7 +186,7 @@ func (t *Tracker) fromClosed(c *connection, side int, p *bpf.Packet) (closing bo
 
 // closeSide handles the close of a side, or puts it off until its data is
 // complete (Zeek TSA, ConnectionClosed).
-func (t *Tracker) closeSide(c *connection, side int) {
+func (t *Tracker) closeSide(c connection, side int) {
 	if t.dataPending(c, side) {
 		c.bits |= bitCloseDeferred
 		return
@@ -206,9 +206,9 @@ func (t *Tracker) closeSide(c *connection, side int) {
 
 // dataPending tells whether the end of a side's data has not come yet (Zeek
 // TCP_Reassembler.cc, DataPending).
-func (t *Tracker) dataPending(c *connection, side int) bool {
+func (t *Tracker) dataPending(c connection, side int) bool {
 	e := &c.endpoint[side]
-	delivered, last := uint64(e.start)+e.delivered, e.lastFull()
+	delivered, last := uint64(e.start)+t.delivered(c.hot, side), t.lastFull(c.hot, side)
 	if e.bits&bitSkip != 0 || last < delivered {
 		return false
 	}
@@ -220,7 +220,7 @@ func (t *Tracker) dataPending(c *connection, side int) bool {
 
 // checkEndOfData carries out a deferred close when a side that is closing has
 // delivered all its data (Zeek TCP_Reassembler.cc, CheckEOF; TSA, EndpointEOF).
-func (t *Tracker) checkEndOfData(c *connection, side int) {
+func (t *Tracker) checkEndOfData(c connection, side int) {
 	e := &c.endpoint[side]
 	if e.bits&bitEndOfData != 0 || e.bits&bitFin == 0 && e.state != TCPClosed && e.state != TCPReset {
 		return

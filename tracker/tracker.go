@@ -19,6 +19,7 @@ import (
 	"slices"
 
 	"conntap/bpf"
+	"conntap/tracker/internal/slab"
 	"conntap/tracker/service"
 )
 
@@ -54,15 +55,16 @@ type Tracker struct {
 	emit   func(*Conn)
 
 	now     int64 // network time: the latest time seen, ns
-	offsets slab[clockOffset]
+	offsets slab.Slab[clockOffset]
 	offset  uint32 // index into offsets: the one in force
 
-	connections slab[connection]
-	cold        slab[cold]
-	extra       slab[extra]
-	blocks      slab[block]
-	letters     slab[historyChunk]
-	tunnels     slab[tunnelState]
+	connections slab.Slab[hot]
+	warm        slab.Array[warm] // by the same index
+	cold        slab.Slab[cold]
+	extra       slab.Slab[extra]
+	blocks      slab.Slab[block]
+	letters     slab.Slab[historyChunk]
+	tunnels     slab.Slab[tunnelState]
 
 	services *service.Monitor
 
@@ -95,7 +97,8 @@ func New(config Config, emit func(*Conn)) *Tracker {
 	t := &Tracker{config: config, emit: emit, services: service.New()}
 	t.SetClockOffset(0)
 	t.table.init()
-	t.wheel.connections = &t.connections
+	t.connections.Reach(0) // which stands for no connection, and may be read
+	t.wheel.connections = &t.warm
 	t.wheel.next = never
 	t.reassembly.keyVLAN = config.KeyVLAN
 	if config.MaxConnections > 0 {
@@ -122,46 +125,51 @@ func (t *Tracker) Track(packets []bpf.Packet) {
 		n := min(len(packets), lookAhead)
 		t.lookUpAhead(packets[:n])
 		for i := range packets[:n] {
-			t.track(&packets[i], &t.ahead[i])
+			t.track(&packets[i], t.ahead[i])
 		}
 		packets = packets[n:]
 	}
 }
 
 // lookAhead is how many packets' connections are loaded side by side.
-const lookAhead = 16
+const lookAhead = 32
 
-// lookedUp is a packet's key and its hash.
+// lookedUp is the hash of a packet's key, and the connection that has probably the
+// same, 0 for none.
 type lookedUp struct {
-	key  key
-	hash uint64
+	hash      uint64
+	candidate uint32
 }
 
-// lookUpAhead computes the packets' keys and reads where their connections will
-// probably be found, so that the waits for memory overlap: with a million
-// connections nearly every one of them is a wait of its own otherwise.
+// lookUp finds where a packet's connection probably is.
+func (t *Tracker) lookUp(p *bpf.Packet) lookedUp {
+	hash := t.hashKey.hash(p, t.config.KeyVLAN)
+	return lookedUp{hash, t.table.candidate(hash)}
+}
+
+// lookUpAhead is lookUp for packets to come.
 func (t *Tracker) lookUpAhead(packets []bpf.Packet) {
-	var candidates [lookAhead]uint32
-	for i := range packets {
-		a := &t.ahead[i]
-		keyOf(&a.key, &packets[i])
-		a.hash = t.hashKey.hash(&a.key)
-		if t.config.KeyVLAN {
-			t.addVLAN(a, &packets[i])
-		}
-		candidates[i] = t.table.candidate(a.hash)
+	ahead := t.ahead[:len(packets)]
+	for i := range ahead {
+		ahead[i].hash = t.hashKey.hash(&packets[i], t.config.KeyVLAN)
 	}
-	t.touch(candidates[:len(packets)])
+	t.touch(ahead)
 }
 
-// touch reads connections; index 0 is none.
-func (t *Tracker) touch(candidates []uint32) {
+// touch finds the candidates for hashes and reads them, so that the waits for memory
+// overlap: with a million connections nearly every one of them is a wait of its own
+// otherwise. Each loop waits for one place; no branch in it depends on what comes
+// from there, as a wrong guess would end the overlap.
+func (t *Tracker) touch(ahead []lookedUp) {
+	entries, mask := t.table.entries, t.table.mask
 	var touched uint64
-	for _, i := range candidates {
-		if i != 0 {
-			c := t.connections.at(i)
-			touched += uint64(c.bits) + uint64(c.last) + uint64(c.endpoint[orig].start) + c.packets[orig]
-		}
+	for i := range ahead {
+		touched += entries[ahead[i].hash>>32&mask]
+	}
+	for i := range ahead {
+		ahead[i].candidate = t.table.candidate(ahead[i].hash)
+		h := t.connections.At(ahead[i].candidate)
+		touched += uint64(h.bits) + uint64(h.endpoint[resp].start)
 	}
 	t.touched = touched
 }
@@ -182,18 +190,18 @@ func (t *Tracker) Advance(now int64) {
 func (t *Tracker) Close() {
 	timed, rest := t.openConnections()
 	for _, e := range timed {
-		t.remove(e.index, t.connections.at(e.index), CauseEnd)
+		t.remove(e.index, t.connectionAt(e.index), CauseEnd)
 	}
 	for _, e := range rest {
-		t.remove(e.index, t.connections.at(e.index), CauseEnd)
+		t.remove(e.index, t.connectionAt(e.index), CauseEnd)
 	}
 }
 
 // openConnections are those that are open at the end, in the order in which Close
 // hands them out.
 func (t *Tracker) openConnections() (timed, rest []readyEntry) {
-	for i := uint32(1); i < t.connections.next; i++ {
-		c := t.connections.at(i)
+	for i := uint32(1); i < t.connections.End(); i++ {
+		c := t.connectionAt(i)
 		switch {
 		case c.bits&bitLive == 0:
 		case c.protocol == bpf.ProtocolUDP && c.bits&bitDNS != 0:
@@ -212,7 +220,7 @@ func (t *Tracker) openConnections() (timed, rest []readyEntry) {
 	return timed, rest
 }
 
-func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
+func (t *Tracker) track(p *bpf.Packet, at lookedUp) {
 	switch p.Kind {
 	case bpf.KindPacket:
 		t.Advance(p.Time)
@@ -230,7 +238,7 @@ func (t *Tracker) track(p *bpf.Packet, at *lookedUp) {
 }
 
 // outermost takes the packet that begins a frame.
-func (t *Tracker) outermost(p *bpf.Packet, at *lookedUp) {
+func (t *Tracker) outermost(p *bpf.Packet, at lookedUp) {
 	t.stats.IPBytes += uint64(p.IPLength)
 	t.layers[0], t.deepest = layer{}, 0
 	t.packet(p, at, &t.layers[0])
@@ -238,7 +246,7 @@ func (t *Tracker) outermost(p *bpf.Packet, at *lookedUp) {
 
 // packet takes an IP packet of the current frame. Its layer says what it is
 // inside of, and learns whether what is inside of it counts.
-func (t *Tracker) packet(p *bpf.Packet, at *lookedUp, l *layer) {
+func (t *Tracker) packet(p *bpf.Packet, at lookedUp, l *layer) {
 	t.stats.Packets++
 	if p.State&bpf.StateFragment != 0 {
 		t.fragment(p, l)
@@ -249,13 +257,22 @@ func (t *Tracker) packet(p *bpf.Packet, at *lookedUp, l *layer) {
 		l.carries, l.addr = true, [2]bpf.Addr{p.Src, p.Dst}
 		return
 	}
-	i, c, side := t.find(at.hash, &at.key)
-	if i != 0 && c.protocol == bpf.ProtocolTCP && c.tcpReused(p) {
-		t.remove(i, c, CauseReuse)
-		i = 0
+	i, side := t.find(at, p)
+	c := connection{}
+	if i != 0 {
+		c = t.connectionAt(i)
+		if c.protocol == bpf.ProtocolTCP && l.depth == 0 && t.tcpInOrder(c.hot, side, p) {
+			t.tcpPayload(c, side, p)
+			t.finish(i, c)
+			return
+		}
+		if c.protocol == bpf.ProtocolTCP && c.tcpReused(p) {
+			t.remove(i, c, CauseReuse)
+			i = 0
+		}
 	}
 	if i == 0 {
-		i, c, side = t.open(at.hash, &at.key, p)
+		i, c, side = t.open(at.hash, p)
 		if l.depth > 0 {
 			t.enter(c, &l.enclosure)
 		}
@@ -274,9 +291,14 @@ func (t *Tracker) packet(p *bpf.Packet, at *lookedUp, l *layer) {
 	default:
 		t.unknown(c, side, p)
 	}
-	if t.idle != nil && c.bits&bitAnswered == 0 && c.packets[orig] > 0 && c.packets[resp] > 0 {
+	t.finish(i, c)
+}
+
+// finish does what a packet has made necessary beyond its connection.
+func (t *Tracker) finish(i uint32, c connection) {
+	if t.idle != nil && c.bits&bitAnswered == 0 && c.bothSent() {
 		c.bits |= bitAnswered
-		t.idle.answered(i, c, t.now)
+		t.idle.answered(i, t.now)
 	}
 	if t.armed {
 		t.armed = false
@@ -284,31 +306,40 @@ func (t *Tracker) packet(p *bpf.Packet, at *lookedUp, l *layer) {
 	}
 }
 
+// bothSent tells whether each side has sent a packet that counts. One whose count has
+// just gone through 2^32 may look as if not.
+func (h *hot) bothSent() bool { return h.endpoint[orig].packets != 0 && h.endpoint[resp].packets != 0 }
+
 // open adds the connection that a packet opens, and returns the packet's side.
-func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection, int) {
+func (t *Tracker) open(hash uint64, p *bpf.Packet) (uint32, connection, int) {
 	if t.idle != nil && int(t.stats.Open) >= t.config.MaxConnections {
 		t.evict()
 	}
-	i, c := t.connections.get()
+	i, h := t.connections.Get()
+	c := connection{h, t.warm.Reach(i)}
+	*c.warm = warm{}
 	t.table.insert(hash, i)
 	t.stats.Opened++
 	t.stats.Open++
-	c.addr, c.port, c.protocol = k.addr, k.port, k.protocol
+	c.addr, c.port, c.protocol = [2]bpf.Addr{p.Src, p.Dst}, [2]uint16{p.SrcPort, p.DstPort}, p.Protocol
+	if isICMP(p.Protocol) {
+		c.port[0], c.port[1], _ = icmpPorts(p)
+	}
 	c.start, c.last, c.order = p.Time, p.Time, t.orderOf(p.Ordinal)
 	c.offset = t.noteOffset()
 	c.bits = bitLive
-	c.endpoint[orig].openStream(k.protocol)
-	c.endpoint[resp].openStream(k.protocol)
+	c.endpoint[orig].openStream(p.Protocol)
+	c.endpoint[resp].openStream(p.Protocol)
 	if t.config.LinkLayer || t.config.RoundTrips || t.config.KeyVLAN {
 		t.addExtra(c, p)
 	}
 	side := orig
-	if opensReversed(k, p) {
+	if opensReversed(p) {
 		t.flip(c)
 		side = resp
 	}
 	t.openApplication(c)
-	if k.protocol == bpf.ProtocolUDP {
+	if p.Protocol == bpf.ProtocolUDP {
 		if isDNS(c.port[resp]) {
 			c.bits |= bitDNS
 		} else if c.port[resp] == 123 {
@@ -316,10 +347,10 @@ func (t *Tracker) open(hash uint64, k *key, p *bpf.Packet) (uint32, *connection,
 		}
 	}
 	if t.idle != nil {
-		t.idle.opened(i, c, t.now)
+		t.idle.opened(i, t.now)
 	}
 	t.armTimers(c)
-	t.wheel.schedule(i, c, t.firstDeadline(c))
+	t.wheel.schedule(i, c.warm, t.firstDeadline(c))
 	return i, c, side
 }
 
@@ -347,12 +378,12 @@ func (e *endpoint) openStream(protocol uint8) {
 	if protocol == bpf.ProtocolTCP {
 		e.delivered, e.trim = 1, 1
 	} else {
-		e.delivered = ^uint64(0) // -1 byte: nothing sent yet
+		e.setBytes(-1) // nothing sent yet
 	}
 }
 
-func (t *Tracker) addExtra(c *connection, p *bpf.Packet) {
-	i, x := t.extra.get()
+func (t *Tracker) addExtra(c connection, p *bpf.Packet) {
+	i, x := t.extra.Get()
 	c.extra = i
 	if p.Blocks&bpf.BlockL2 != 0 {
 		x.mac = [2]bpf.MAC{p.SrcMAC, p.DstMAC}
@@ -362,12 +393,12 @@ func (t *Tracker) addExtra(c *connection, p *bpf.Packet) {
 
 // opensReversed tells whether the sender of a connection's first packet is its
 // responder, judging by the ports (Zeek TCP.cc and UDP.cc, WantConnection).
-func opensReversed(k *key, p *bpf.Packet) bool {
-	if !hasPorts(k.protocol) || isBroadcast(&k.addr[1]) {
+func opensReversed(p *bpf.Packet) bool {
+	if !hasPorts(p.Protocol) || isBroadcast(&p.Dst) {
 		return false
 	}
-	src, dst := k.port[0], k.port[1]
-	if k.protocol == bpf.ProtocolUDP {
+	src, dst := p.SrcPort, p.DstPort
+	if p.Protocol == bpf.ProtocolUDP {
 		return likelyUDP.has(src) && !likelyUDP.has(dst)
 	}
 	if p.Flags&(bpf.SYN|bpf.ACK) == bpf.SYN || !likelyTCP.has(src) {
@@ -391,37 +422,37 @@ func (t *Tracker) evict() {
 		cause = CauseIdle
 	}
 	t.forgetCarrier(i)
-	t.remove(i, t.connections.at(i), cause)
+	t.remove(i, t.connectionAt(i), cause)
 }
 
 // remove hands a connection out and frees what it held.
-func (t *Tracker) remove(i uint32, c *connection, cause Cause) {
+func (t *Tracker) remove(i uint32, c connection, cause Cause) {
 	hash := t.hashOf(&t.hashKey, c)
 	t.fillRow(c)
 	t.stats.Closed[cause]++
 	t.stats.Logged[TransportOf(c.protocol)][t.row.State]++
 	t.stats.Open--
 	t.table.remove(hash, i)
-	t.wheel.cancel(c)
+	t.wheel.cancel(c.warm)
 	if t.idle != nil {
-		t.idle.closed(c)
+		t.idle.closed(i)
 	}
 	if c.cold != 0 {
-		d := t.cold.at(c.cold)
-		t.freeBlocks(d, orig)
-		t.freeBlocks(d, resp)
+		d := t.cold.At(c.cold)
+		t.freeBlocks(&d.side[orig])
+		t.freeBlocks(&d.side[resp])
 		t.freeHistory(d)
 		if d.tunnel != 0 {
-			t.tunnels.put(d.tunnel)
+			t.tunnels.Put(d.tunnel)
 		}
-		t.cold.put(c.cold)
+		t.cold.Put(c.cold)
 	}
 	if c.extra != 0 {
-		t.extra.put(c.extra)
+		t.extra.Put(c.extra)
 	}
 	t.closeApplication(c, cause)
 	t.dropOffset(c.offset)
 	c.bits = 0
-	t.connections.put(i)
+	t.connections.Put(i)
 	t.emit(&t.row)
 }

@@ -61,17 +61,17 @@ var tunnelServices = [len(tunnelPorts)]service.Name{
 }
 
 // tunnelsOf returns the connection's tunnel state, made on first use.
-func (t *Tracker) tunnelsOf(c *connection) *tunnelState {
-	d := t.coldOf(c)
+func (t *Tracker) tunnelsOf(c connection) *tunnelState {
+	d := t.coldOf(c.hot)
 	if d.tunnel == 0 {
-		d.tunnel, _ = t.tunnels.get()
+		d.tunnel, _ = t.tunnels.Get()
 		c.bits |= bitTunnelled
 	}
-	return t.tunnels.at(d.tunnel)
+	return t.tunnels.At(d.tunnel)
 }
 
 // inside takes what is inside a packet of the current frame, or is said about it.
-func (t *Tracker) inside(p *bpf.Packet, at *lookedUp) {
+func (t *Tracker) inside(p *bpf.Packet, at lookedUp) {
 	// The carrier is the packet before it that is one less deep.
 	carried := p.TunnelDepth > 0 && int(p.TunnelDepth) <= t.deepest+1
 	switch {
@@ -86,7 +86,7 @@ func (t *Tracker) inside(p *bpf.Packet, at *lookedUp) {
 
 // inner takes a packet from inside a tunnel, if the tunnel is one: the parsers
 // judge by ports of either side and by content.
-func (t *Tracker) inner(p *bpf.Packet, at *lookedUp) {
+func (t *Tracker) inner(p *bpf.Packet, at lookedUp) {
 	depth := int(p.TunnelDepth)
 	if depth >= len(t.layers) {
 		t.skipInner()
@@ -140,7 +140,7 @@ func (t *Tracker) enclose(e *enclosure, carrier *layer, typ bpf.TunnelType) bool
 		t.encloseIP(e, carrier, &carrier.addr)
 		return true
 	}
-	c := t.connections.at(carrier.connection)
+	c := t.connectionAt(carrier.connection)
 	if !t.isTunnel(c, typ) {
 		return false
 	}
@@ -170,7 +170,7 @@ func (t *Tracker) encloseIP(e *enclosure, carrier *layer, addr *[2]bpf.Addr) {
 
 // confirmTunnel adds the tunnel's name to the connection's services: by its first
 // packet, or of Teredo when both sides have sent one.
-func (t *Tracker) confirmTunnel(c *connection, side int, typ bpf.TunnelType) {
+func (t *Tracker) confirmTunnel(c connection, side int, typ bpf.TunnelType) {
 	name := tunnelServices[typ]
 	if name == 0 {
 		return
@@ -186,7 +186,7 @@ func (t *Tracker) confirmTunnel(c *connection, side int, typ bpf.TunnelType) {
 
 // tunnelIdentity is what tells a tunnel in UDP from another with the same uid: its
 // roles, but of VXLAN (Zeek src/packet_analysis/protocol/iptunnel, EncapsulatingConn).
-func (t *Tracker) tunnelIdentity(c *connection, typ bpf.TunnelType) uint64 {
+func (t *Tracker) tunnelIdentity(c connection, typ bpf.TunnelType) uint64 {
 	id := uint64(typ)<<16 | uint64(c.port[resp])
 	if typ == bpf.TunnelVXLAN {
 		return id
@@ -196,7 +196,7 @@ func (t *Tracker) tunnelIdentity(c *connection, typ bpf.TunnelType) uint64 {
 
 // isTunnel tells whether the connection is a tunnel of this type, as far as is
 // known by now.
-func (t *Tracker) isTunnel(c *connection, typ bpf.TunnelType) bool {
+func (t *Tracker) isTunnel(c connection, typ bpf.TunnelType) bool {
 	if int(typ) >= len(tunnelPorts) {
 		return false
 	}
@@ -215,7 +215,7 @@ func (t *Tracker) noteTunnel(p *bpf.Packet) {
 	if !carrier.carries || carrier.connection == 0 {
 		return
 	}
-	c := t.connections.at(carrier.connection)
+	c := t.connectionAt(carrier.connection)
 	if !t.isTunnel(c, p.TunnelType) {
 		return
 	}
@@ -238,7 +238,7 @@ func (t *Tracker) tunnelUID(addr *[2]bpf.Addr) UID {
 }
 
 // enter notes the tunnels around a connection's first packet.
-func (t *Tracker) enter(c *connection, e *enclosure) {
+func (t *Tracker) enter(c connection, e *enclosure) {
 	s := t.tunnelsOf(c)
 	s.stack = e.stack
 	s.addParent(e.parent)
@@ -246,7 +246,7 @@ func (t *Tracker) enter(c *connection, e *enclosure) {
 
 // checkEnclosure notes that a later packet came through other tunnels (Zeek
 // src/Conn.cc, CheckEncapsulation).
-func (t *Tracker) checkEnclosure(c *connection, e *enclosure) {
+func (t *Tracker) checkEnclosure(c connection, e *enclosure) {
 	s := t.tunnelsOf(c)
 	if s.stack == e.stack {
 		return

@@ -23,7 +23,9 @@ const (
 
 // bytes are the payload bytes of a side of a connection other than TCP, negative
 // if it has sent nothing that counts.
-func (e *endpoint) bytes() int64 { return int64(e.delivered) }
+func (e *endpoint) bytes() int64 { return int64(uint64(e.trim)<<32 | uint64(e.delivered)) }
+
+func (e *endpoint) setBytes(n int64) { e.delivered, e.trim = uint32(n), uint32(uint64(n)>>32) }
 
 // addBytes adds to a side's sum, which starts afresh while it is negative (Zeek
 // UDPSessionAdapter, request_len).
@@ -31,14 +33,14 @@ func (e *endpoint) addBytes(n int64) {
 	if sum := e.bytes(); sum >= 0 {
 		n += sum
 	}
-	e.delivered = uint64(n)
+	e.setBytes(n)
 }
 
 // udp books one UDP packet (Zeek src/packet_analysis/protocol/udp/UDP.cc,
 // DeliverPacket). A flip by its payload comes after the letter and the bytes, and
 // before the packet count, all of which keep the side that it came from. It tells
 // whether the payload may be looked into.
-func (t *Tracker) udp(c *connection, side int, p *bpf.Packet) bool {
+func (t *Tracker) udp(c connection, side int, p *bpf.Packet) bool {
 	if p.Checksum() == bpf.ChecksumBad {
 		t.badChecksum(c, side)
 		return false
@@ -53,13 +55,13 @@ func (t *Tracker) udp(c *connection, side int, p *bpf.Packet) bool {
 	} else if !c.service.Decided() && len(p.Payload) > 0 {
 		t.applicationDatagram(c, side, p)
 	}
-	t.count(c, side, p)
+	t.count(c.hot, side, p)
 	return true
 }
 
 // dns applies what the DNS analyzer does to the connection itself (Zeek
 // src/analyzer/protocol/dns/DNS.cc, ParseMessage).
-func (t *Tracker) dns(c *connection, side int, p *bpf.Packet) {
+func (t *Tracker) dns(c connection, side int, p *bpf.Packet) {
 	if len(p.Payload) < dnsHeaderLength {
 		return
 	}
@@ -99,7 +101,7 @@ func isIPv4(a *bpf.Addr) bool {
 
 // ntp flips a connection whose server spoke first, once per direction (Zeek
 // src/analyzer/protocol/ntp/ntp-analyzer.pac).
-func (t *Tracker) ntp(c *connection, side int, p *bpf.Packet) {
+func (t *Tracker) ntp(c connection, side int, p *bpf.Packet) {
 	if service.IsNTP(p.Payload, messageLength(p)) {
 		t.services.Add(&c.service, service.NTP)
 	}
@@ -119,7 +121,7 @@ func (t *Tracker) ntp(c *connection, side int, p *bpf.Packet) {
 }
 
 // unknownPacket writes X, which stands once for all its causes.
-func (t *Tracker) unknownPacket(c *connection) {
+func (t *Tracker) unknownPacket(c connection) {
 	if c.bits&bitUnknownPacket == 0 {
 		c.bits |= bitUnknownPacket
 		t.addLetter(c, 'X')
@@ -127,7 +129,7 @@ func (t *Tracker) unknownPacket(c *connection) {
 }
 
 // badChecksum writes C and leaves everything else as it is.
-func (t *Tracker) badChecksum(c *connection, side int) {
+func (t *Tracker) badChecksum(c connection, side int) {
 	t.stats.BadChecksums++
-	t.addScaled(c, side, &t.coldOf(c).badChecksums[side], 'C')
+	t.addScaled(c, side, &t.coldOf(c.hot).side[side].badChecksums, 'C')
 }

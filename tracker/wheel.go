@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
+
+	"conntap/tracker/internal/slab"
 )
 
 const (
@@ -25,8 +27,8 @@ const (
 // a row. An entry holds only when the connection's due time is still the one that
 // made it; so nothing is ever taken out.
 type wheel struct {
-	connections *slab[connection]
-	chunks      slab[wheelChunk]
+	connections *slab.Array[warm]
+	chunks      slab.Slab[wheelChunk]
 	tick        int64 // where the wheel stands
 	next        int64 // no due time is before it, ns
 	heads       [wheelLevels][wheelSlots]uint32
@@ -62,7 +64,7 @@ func (e readyEntry) after(f readyEntry) int {
 
 // schedule makes the connection come out at due, and not at any time that it was
 // to come out at before.
-func (w *wheel) schedule(i uint32, c *connection, due int64) {
+func (w *wheel) schedule(i uint32, c *warm, due int64) {
 	c.due = due
 	w.next = min(w.next, due)
 	tick := due >> wheelShift
@@ -79,19 +81,19 @@ func (w *wheel) push(i uint32, tick int64) {
 	level := (bits.Len64(uint64(tick^w.tick)) - 1) / wheelBits
 	slot := int(tick >> (level * wheelBits) & (wheelSlots - 1))
 	head := &w.heads[level][slot]
-	if *head == 0 || w.chunks.at(*head).length == uint32(len(wheelChunk{}.entries)) {
-		n, chunk := w.chunks.get()
+	if *head == 0 || w.chunks.At(*head).length == uint32(len(wheelChunk{}.entries)) {
+		n, chunk := w.chunks.Get()
 		chunk.next = *head
 		*head = n
 		w.occupied[level][slot/64] |= 1 << (slot % 64)
 	}
-	chunk := w.chunks.at(*head)
+	chunk := w.chunks.At(*head)
 	chunk.entries[chunk.length] = wheelEntry{i, uint32(tick)}
 	chunk.length++
 }
 
 // cancel keeps the connection from coming out. It may be gone afterwards.
-func (w *wheel) cancel(c *connection) { c.due = never }
+func (w *wheel) cancel(c *warm) { c.due = never }
 
 // pop returns a connection that is due at now, and when it was due, and takes it
 // out; 0 if there is none.
@@ -99,7 +101,7 @@ func (w *wheel) pop(now int64) (i uint32, due int64) {
 	for {
 		for n := len(w.ready); n > 0; n = len(w.ready) {
 			e := w.ready[n-1]
-			if c := w.connections.at(e.index); c.due == e.due && c.order == e.order {
+			if c := w.connections.At(e.index); c.due == e.due && c.order == e.order {
 				if e.due > now {
 					w.next = e.due
 					return 0, 0
@@ -160,12 +162,12 @@ func (w *wheel) turn(level, slot int, tick int64) {
 	w.heads[level][slot] = 0
 	w.occupied[level][slot/64] &^= 1 << (slot % 64)
 	for i != 0 {
-		chunk := w.chunks.at(i)
+		chunk := w.chunks.At(i)
 		for _, e := range chunk.entries[:chunk.length] {
 			w.handDown(e, level)
 		}
 		next := chunk.next
-		w.chunks.put(i)
+		w.chunks.Put(i)
 		i = next
 	}
 	slices.SortFunc(w.ready, readyEntry.after)
@@ -174,13 +176,13 @@ func (w *wheel) turn(level, slot int, tick int64) {
 func (w *wheel) handDown(e wheelEntry, level int) {
 	tick := w.tick>>32<<32 | int64(e.tick)
 	if level*wheelBits >= 32 {
-		if tick = w.connections.at(e.index).due >> wheelShift; uint32(tick) != e.tick {
+		if tick = w.connections.At(e.index).due >> wheelShift; uint32(tick) != e.tick {
 			return
 		}
 	}
 	if tick > w.tick {
 		w.push(e.index, tick)
-	} else if c := w.connections.at(e.index); c.due>>wheelShift == tick {
+	} else if c := w.connections.At(e.index); c.due>>wheelShift == tick {
 		w.ready = append(w.ready, readyEntry{c.due, c.order, e.index})
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"conntap/tracker/internal/slab"
 )
 
 // wheelModel is what the wheel has to do, in a slice.
@@ -61,8 +63,8 @@ func TestWheelAgainstModel(t *testing.T) {
 }
 
 func testWheel(t *testing.T, random *rand.Rand, now int64) {
-	var connections slab[connection]
-	w := wheel{connections: &connections, next: never}
+	var connections slab.Slab[warm]
+	w := wheel{connections: &connections.Array, next: never}
 	var m wheelModel
 	ordinal := uint64(0)
 	distance := func() int64 {
@@ -76,7 +78,7 @@ func testWheel(t *testing.T, random *rand.Rand, now int64) {
 	for range 400 {
 		switch random.IntN(10) {
 		case 0, 1, 2, 3:
-			i, c := connections.get()
+			i, c := connections.Get()
 			ordinal++
 			c.order = ordinal / 3 // some are equal, as of segments of one super-frame
 			due := min(now+distance(), 1<<62)
@@ -88,7 +90,7 @@ func testWheel(t *testing.T, random *rand.Rand, now int64) {
 				continue
 			}
 			i := live[random.IntN(len(live))]
-			c := connections.at(i)
+			c := connections.At(i)
 			w.cancel(c)
 			m.cancel(i)
 			due := min(now+distance(), 1<<62)
@@ -101,9 +103,9 @@ func testWheel(t *testing.T, random *rand.Rand, now int64) {
 			at := random.IntN(len(live))
 			i := live[at]
 			live = slices.Delete(live, at, at+1)
-			w.cancel(connections.at(i))
+			w.cancel(connections.At(i))
 			m.cancel(i)
-			connections.put(i)
+			connections.Put(i)
 		default:
 			now = min(now+distance()/8, 1<<62)
 			live = drainWheel(t, &w, &m, now, live)
@@ -131,10 +133,10 @@ func drainWheel(t *testing.T, w *wheel, m *wheelModel, now int64, live []uint32)
 	}
 	var got, want []readyEntry
 	for i, at := w.pop(now); i != 0; i, at = w.pop(now) {
-		got = append(got, readyEntry{at, w.connections.at(i).order, i})
+		got = append(got, readyEntry{at, w.connections.At(i).order, i})
 	}
 	for i := m.pop(now); i != 0; i = m.pop(now) {
-		want = append(want, readyEntry{due[i], w.connections.at(i).order, i})
+		want = append(want, readyEntry{due[i], w.connections.At(i).order, i})
 	}
 	byIndex := func(a, b readyEntry) int { // equal ordinals come in any order
 		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.order, b.order), cmp.Compare(a.index, b.index))
@@ -160,10 +162,10 @@ func inOrder(a, b readyEntry) int {
 // TestWheelStaleEntries cancels and schedules again connections whose tick has
 // come, so that their entries in ready are stale.
 func TestWheelStaleEntries(t *testing.T) {
-	var connections slab[connection]
-	w := wheel{connections: &connections, next: never}
-	i, c := connections.get()
-	j, d := connections.get()
+	var connections slab.Slab[warm]
+	w := wheel{connections: &connections.Array, next: never}
+	i, c := connections.Get()
+	j, d := connections.Get()
 	d.order = 1
 	w.schedule(i, c, 100)
 	w.schedule(j, d, 200)
@@ -191,14 +193,14 @@ func TestWheelStaleEntries(t *testing.T) {
 // TestWheelReusedIndex gives an index back while its entry is in ready; the next
 // connection there must not come out by it.
 func TestWheelReusedIndex(t *testing.T) {
-	var connections slab[connection]
-	w := wheel{connections: &connections, next: never}
-	i, c := connections.get()
+	var connections slab.Slab[warm]
+	w := wheel{connections: &connections.Array, next: never}
+	i, c := connections.Get()
 	c.order = 1
 	w.schedule(i, c, 100)
 	w.cancel(c)
-	connections.put(i)
-	j, d := connections.get()
+	connections.Put(i)
+	j, d := connections.Get()
 	d.order = 2
 	w.schedule(j, d, 500)
 	if i != j {

@@ -15,9 +15,10 @@ var rooms = map[string][]string{
 		"conntap/bpf", "github.com/cilium/ebpf", "github.com/klauspost/compress", "github.com/vishvananda/netlink",
 		"golang.org/x/sys",
 	},
-	"conntap/tracker":         {"conntap/bpf", "conntap/tracker/service"},
-	"conntap/tracker/service": {},
-	"conntap/tracker/connlog": {"conntap/bpf", "conntap/tracker"},
+	"conntap/tracker":               {"conntap/bpf", "conntap/tracker/service", "conntap/tracker/internal/slab"},
+	"conntap/tracker/service":       {"conntap/tracker/internal/slab"},
+	"conntap/tracker/internal/slab": {},
+	"conntap/tracker/connlog":       {"conntap/bpf", "conntap/tracker"},
 }
 
 // TestImports keeps the arrows between the rooms pointing inward.

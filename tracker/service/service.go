@@ -12,6 +12,8 @@
 // What a cut prefix can't prove is taken on the strongest sign that it has.
 package service
 
+import "conntap/tracker/internal/slab"
+
 // Name is one of Zeek's names of application protocols. The zero Name is none.
 type Name uint8
 
@@ -120,8 +122,8 @@ const (
 // Monitor keeps what the connections of one tracker need beyond their Refs. It is
 // for one goroutine. The zero value is not ready; use [New].
 type Monitor struct {
-	states slab[state]
-	chunks slab[chunk]
+	states slab.Slab[state]
+	chunks slab.Slab[chunk]
 
 	expected map[endpoint]expectation
 	expires  int64 // when expired ones are looked for next, ns
@@ -142,7 +144,7 @@ func New() *Monitor {
 // Add puts a name at the end of the connection's names, unless it is there.
 func (m *Monitor) Add(r *Ref, n Name) {
 	if *r&refStored != 0 {
-		m.states.at(uint32(*r & refValue)).names.add(n)
+		m.states.At(uint32(*r & refValue)).names.add(n)
 		return
 	}
 	l := r.inline()
@@ -156,7 +158,7 @@ func (m *Monitor) Add(r *Ref, n Name) {
 // Remove takes a name away.
 func (m *Monitor) Remove(r *Ref, n Name) {
 	if *r&refStored != 0 {
-		m.states.at(uint32(*r & refValue)).names.remove(n)
+		m.states.At(uint32(*r & refValue)).names.remove(n)
 		return
 	}
 	l := r.inline()
@@ -171,7 +173,7 @@ func (m *Monitor) setNames(r *Ref, l list) {
 		*r = flags | Ref(l)
 		return
 	}
-	i, s := m.states.get()
+	i, s := m.states.Take()
 	*s = state{names: l}
 	*r = flags | refStored | Ref(i)
 }
@@ -202,7 +204,7 @@ const joinedLimit = 1024
 
 func (m *Monitor) names(r Ref) list {
 	if r&refStored != 0 {
-		return m.states.at(uint32(r & refValue)).names
+		return m.states.At(uint32(r & refValue)).names
 	}
 	return r.inline()
 }
@@ -211,8 +213,8 @@ func (m *Monitor) names(r Ref) list {
 func (m *Monitor) Close(r Ref) {
 	if r&refStored != 0 {
 		i := uint32(r & refValue)
-		m.release(m.states.at(i))
-		m.states.put(i)
+		m.release(m.states.At(i))
+		m.states.Put(i)
 	}
 }
 
@@ -220,13 +222,13 @@ func (m *Monitor) Close(r Ref) {
 // round. Analyzers are not chosen by ports anew (Zeek src/Conn.cc, FlipRoles).
 func (m *Monitor) Flip(r *Ref) {
 	if *r&refStored != 0 {
-		m.states.at(uint32(*r & refValue)).flip()
+		m.states.At(uint32(*r & refValue)).flip()
 	}
 	*r |= refReoriented
 }
 
 // Held is how many connections and pieces of their streams the monitor holds.
-func (m *Monitor) Held() int { return m.states.used() + m.chunks.used() }
+func (m *Monitor) Held() int { return m.states.Used() + m.chunks.Used() }
 
 // inline are the names in the Ref itself.
 func (r Ref) inline() list { return list(r & (1<<(nameBits*inlineNames) - 1)) }

@@ -64,8 +64,8 @@ func TestDecided(t *testing.T) {
 	m := New()
 	p := newPlayer(m, 22)
 	p.play([]message{r("SSH-2.0-a\r\n"), o("SSH-2.0-b\r\n"), o(sshKeys + newKeys)})
-	if !p.ref.Decided() || m.states.used() != 0 || m.chunks.used() != 0 {
-		t.Errorf("want decided without state, got %v, %d states, %d chunks", p.ref.Decided(), m.states.used(), m.chunks.used())
+	if !p.ref.Decided() || m.states.Used() != 0 || m.chunks.Used() != 0 {
+		t.Errorf("want decided without state, got %v, %d states, %d chunks", p.ref.Decided(), m.states.Used(), m.chunks.Used())
 	}
 	if p.effects != Interactive {
 		t.Errorf("want the effect of an interactive protocol, got %v", p.effects)
@@ -406,8 +406,8 @@ func FuzzService(f *testing.F) {
 			if flags&8 != 0 {
 				p.delivered[side] = p.position[side]
 			}
-			if m.states.used() > 1 || m.chunks.used() > 4 {
-				t.Fatalf("%d states and %d chunks for one connection", m.states.used(), m.chunks.used())
+			if m.states.Used() > 1 || m.chunks.Used() > 4 {
+				t.Fatalf("%d states and %d chunks for one connection", m.states.Used(), m.chunks.Used())
 			}
 			if script != nil && jump == 100 {
 				m.Flip(&p.ref)

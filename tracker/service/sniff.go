@@ -17,7 +17,7 @@ func (m *Monitor) sniff(s *state, side int, v []byte) {
 		views[side] = v
 	}
 	if i := s.held[1-side]; i != 0 {
-		views[1-side] = m.chunks.at(i).bytes()
+		views[1-side] = m.chunks.At(i).bytes()
 	}
 	o, r := views[orig], views[resp]
 	n := signature(o, r)

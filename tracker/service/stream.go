@@ -98,7 +98,7 @@ func (m *Monitor) TCP(r *Ref, g *Segment) Effect {
 	m.effect, m.at = 0, *g
 	var s *state
 	if *r&refStored != 0 {
-		s = m.states.at(uint32(*r & refValue))
+		s = m.states.At(uint32(*r & refValue))
 	} else {
 		s = m.open(r, g)
 	}
@@ -114,7 +114,7 @@ func (m *Monitor) Skip(r Ref, side int, position uint64, length uint32) bool {
 	if r&refStored == 0 {
 		return false
 	}
-	s := m.states.at(uint32(r & refValue))
+	s := m.states.At(uint32(r & refValue))
 	n := uint64(length)
 	if s.end[side] != position || s.skip[side] < n || s.flags&(flagConfirmed|flagSniffing) != flagConfirmed ||
 		s.held[side]|s.early[side] != 0 || s.isFinal() || s.active == WebSocket {
@@ -142,7 +142,7 @@ func (m *Monitor) afterwards(r *Ref, s *state) {
 // open makes the state of a connection whose first payload has come.
 func (m *Monitor) open(r *Ref, g *Segment) *state {
 	names := r.inline()
-	i, s := m.states.get()
+	i, s := m.states.Take()
 	*s = state{names: names, end: [2]uint64{1, 1}, flags: flagSniffing}
 	if *r&refReoriented == 0 && names == 0 {
 		s.active = tcpPorts[g.Port]
@@ -169,7 +169,7 @@ func (s *state) isFinal() bool {
 func (m *Monitor) settle(r *Ref, s *state) {
 	m.release(s)
 	if s.names.length() <= inlineNames {
-		m.states.put(uint32(*r & refValue))
+		m.states.Put(uint32(*r & refValue))
 		*r = Ref(s.names)
 	}
 	*r |= refDecided
@@ -180,7 +180,7 @@ func (m *Monitor) release(s *state) {
 	for side := range s.held {
 		m.freeHeld(s, side)
 		if s.early[side] != 0 {
-			m.chunks.put(s.early[side])
+			m.chunks.Put(s.early[side])
 			s.early[side] = 0
 		}
 	}
@@ -188,7 +188,7 @@ func (m *Monitor) release(s *state) {
 
 func (m *Monitor) freeHeld(s *state, side int) {
 	if s.held[side] != 0 {
-		m.chunks.put(s.held[side])
+		m.chunks.Put(s.held[side])
 		s.held[side], s.parsed[side] = 0, 0
 	}
 }
@@ -222,7 +222,7 @@ func (m *Monitor) segment(s *state, g *Segment) {
 	if cut := end - at - uint64(len(b)); cut > 0 {
 		var prefix []byte
 		if i := s.held[side]; i != 0 {
-			prefix = m.chunks.at(i).bytes()[s.parsed[side]:]
+			prefix = m.chunks.At(i).bytes()[s.parsed[side]:]
 		}
 		m.cut(s, side, cut, prefix)
 	}
@@ -249,7 +249,7 @@ func (m *Monitor) End(r *Ref, g *Segment) Effect {
 	if *r&refStored == 0 || *r&refDecided != 0 {
 		return 0
 	}
-	s := m.states.at(uint32(*r & refValue))
+	s := m.states.At(uint32(*r & refValue))
 	m.giveUp(s, g)
 	if s.isOfLines() && s.held[g.Side] != 0 {
 		end := s.end[g.Side]
@@ -277,7 +277,7 @@ func (m *Monitor) keepEarly(s *state, side int, at uint64, b []byte) {
 			return
 		}
 	}
-	if c := m.chunks.at(s.early[side]); c.end() == at {
+	if c := m.chunks.At(s.early[side]); c.end() == at {
 		c.fill(b)
 	}
 }
@@ -289,7 +289,7 @@ func (m *Monitor) takeEarly(s *state, side int, limit uint64) {
 	if i == 0 || s.flags&flagSettled != 0 {
 		return
 	}
-	c := m.chunks.at(i)
+	c := m.chunks.At(i)
 	if c.start > s.end[side] {
 		if c.start >= limit {
 			return
@@ -300,7 +300,7 @@ func (m *Monitor) takeEarly(s *state, side int, limit uint64) {
 	if known := s.end[side] - c.start; known < uint64(c.length) {
 		m.deliver(s, side, c.bytes()[known:])
 	}
-	m.chunks.put(i)
+	m.chunks.Put(i)
 }
 
 // deliver takes the bytes that continue a side's stream.
@@ -326,7 +326,7 @@ func (m *Monitor) deliver(s *state, side int, b []byte) {
 			s.end[side] += uint64(n)
 			b = b[n:]
 		} else {
-			c := m.chunks.at(s.held[side])
+			c := m.chunks.At(s.held[side])
 			n := c.fill(b)
 			s.end[side] += uint64(n)
 			b = b[n:]
@@ -352,13 +352,13 @@ func (m *Monitor) reconsider(s *state, side int, c *chunk) {
 // overflow ends sniffing or, if the analyzer wants a unit that does not fit,
 // gives it up.
 func (m *Monitor) overflow(s *state, side int) {
-	c := m.chunks.at(s.held[side])
+	c := m.chunks.At(s.held[side])
 	if c.length < chunkSize {
 		return
 	}
 	if s.flags&flagSniffing != 0 {
 		m.endSniffing(s)
-		if i := s.held[side]; i == 0 || m.chunks.at(i).length < chunkSize {
+		if i := s.held[side]; i == 0 || m.chunks.At(i).length < chunkSize {
 			return
 		}
 	}
@@ -424,7 +424,7 @@ func (m *Monitor) endSniffing(s *state) {
 
 func (m *Monitor) dropParsed(s *state, side int) {
 	if i := s.held[side]; i != 0 {
-		c := m.chunks.at(i)
+		c := m.chunks.At(i)
 		n := int(s.parsed[side])
 		if s.active == 0 {
 			n = int(c.length)
@@ -466,7 +466,7 @@ func (m *Monitor) attach(s *state, side int, n Name) {
 	s.resetAnalyzer()
 	s.flags &^= flagConfirmed
 	if i := s.held[1-side]; i != 0 {
-		s.parsed[1-side] = uint16(m.advance(s, 1-side, m.chunks.at(i).bytes()))
+		s.parsed[1-side] = uint16(m.advance(s, 1-side, m.chunks.At(i).bytes()))
 	}
 }
 
@@ -494,7 +494,7 @@ func (m *Monitor) begin(s *state, n Name) {
 func (m *Monitor) dropParsedOther(s *state) {
 	other := 1 - m.at.Side
 	if i := s.held[other]; i != 0 {
-		c := m.chunks.at(i)
+		c := m.chunks.At(i)
 		if c.drop(int(s.parsed[other])); c.length == 0 {
 			m.freeHeld(s, other)
 		}

@@ -2,44 +2,6 @@
 
 package service
 
-const (
-	slabShift = 7
-	slabChunk = 1 << slabShift
-)
-
-// slab hands out values by index. Values hold no pointers, so the garbage
-// collector never looks inside, and they never move. Index 0 stands for none.
-type slab[T any] struct {
-	chunks []*[slabChunk]T
-	free   []uint32
-	next   uint32 // the lowest index never handed out
-}
-
-func (s *slab[T]) at(i uint32) *T {
-	return &s.chunks[i>>slabShift][i&(slabChunk-1)]
-}
-
-// get returns an index whose value is to be set: it may be an old one.
-func (s *slab[T]) get() (uint32, *T) {
-	if n := len(s.free); n > 0 {
-		i := s.free[n-1]
-		s.free = s.free[:n-1]
-		return i, s.at(i)
-	}
-	s.next = max(s.next, 1)
-	i := s.next
-	s.next++
-	if int(i>>slabShift) == len(s.chunks) {
-		s.chunks = append(s.chunks, new([slabChunk]T))
-	}
-	return i, s.at(i)
-}
-
-func (s *slab[T]) put(i uint32) { s.free = append(s.free, i) }
-
-// used is how many values are handed out.
-func (s *slab[T]) used() int { return int(max(s.next, 1)) - 1 - len(s.free) }
-
 // chunkSize is how many bytes of a stream a chunk holds: a full segment.
 const chunkSize = 1520
 
@@ -58,10 +20,10 @@ const chunksLimit = 1 << 14
 // takeChunk returns an empty chunk for a stream from a position on; index 0 if there
 // are too many.
 func (m *Monitor) takeChunk(start uint64) (uint32, *chunk) {
-	if m.chunks.used() >= chunksLimit {
+	if m.chunks.Used() >= chunksLimit {
 		return 0, nil
 	}
-	i, c := m.chunks.get()
+	i, c := m.chunks.Take()
 	c.start, c.length = start, 0
 	return i, c
 }
