@@ -20,6 +20,10 @@ type LiveConfig struct {
 	// RingBytes is the size of the ring between kernel and reader, rounded up to
 	// a power of two; 0 is 16 MiB per CPU, 256 MiB at most.
 	RingBytes int
+	// ReaderCPUs are the CPUs for the goroutine that calls Read, which then is given
+	// a thread of its own: best those to which no queue of the interfaces sends its
+	// interrupts. Empty: the scheduler decides.
+	ReaderCPUs []int
 	// NoTunnels records the outermost packets alone.
 	NoTunnels bool
 	// VerifyChecksums has checksums judged: a bad IPv4 header's frame is skipped
@@ -72,7 +76,7 @@ type HookStats struct {
 type RingFill struct {
 	CPU     int // that writes to it; -1: all do
 	Used    uint64
-	Highest uint64 // Used when it was most, at any Read
+	Highest uint64 // the most that was in use at any Read
 	Size    uint64
 }
 

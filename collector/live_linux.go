@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type Live struct {
 	packets atomic.Uint64
 	latency latency
 
+	pin      []int       // CPUs that Read still has to move to
 	detached atomic.Bool // no program runs any more
 	drained  atomic.Bool // the ring is empty for good, and unmapped
 
@@ -63,7 +65,7 @@ func OpenLive(c LiveConfig) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Live{losses: newLosses()}
+	l := &Live{losses: newLosses(), pin: c.ReaderCPUs}
 	if err := l.open(&c, interfaces, plans); err != nil {
 		return nil, errors.Join(err, l.abandon())
 	}
@@ -254,6 +256,11 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 	if l.drained.Load() {
 		return 0, io.EOF
 	}
+	if l.pin != nil {
+		if err := l.pinReader(); err != nil {
+			return 0, err
+		}
+	}
 	l.streams.payloads.turn()
 	detached := l.detached.Load() // before the rings are found empty
 	n, err := l.fill(dst)
@@ -268,6 +275,20 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 		l.latency.add(n, bootTime()-l.streams.oldest)
 	}
 	return n, err
+}
+
+// pinReader gives the calling goroutine a thread of its own, on the CPUs asked for.
+func (l *Live) pinReader() error {
+	runtime.LockOSThread() // for good: with the goroutine the thread ends
+	var set unix.CPUSet
+	for _, cpu := range l.pin {
+		set.Set(cpu)
+	}
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("keeping the reader to CPUs %v: %w", l.pin, err)
+	}
+	l.pin = nil
+	return nil
 }
 
 // advance moves Now on, if it is not there yet.

@@ -693,3 +693,39 @@ func TestLiveReadAllocates(t *testing.T) {
 		t.Errorf("want no allocation, got %v", n)
 	}
 }
+
+// TestLiveReaderCPUs has the reading goroutine, and it alone, kept to one CPU.
+func TestLiveReaderCPUs(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, ReaderCPUs: []int{0}})
+	allowed := func() int {
+		var set unix.CPUSet
+		must(t, unix.SchedGetaffinity(0, &set))
+		return set.Count()
+	}
+	before := allowed()
+	read := make(chan int)
+	go func() {
+		_, err := l.Read(make([]bpf.Packet, 1))
+		if err != nil {
+			t.Error(err)
+		}
+		read <- allowed()
+	}()
+	if got := <-read; got != 1 {
+		t.Errorf("want the reader on one CPU, got %d", got)
+	}
+	if after := allowed(); after != before {
+		t.Errorf("want %d CPUs for others, got %d", before, after)
+	}
+	nowhere := openLive(t, LiveConfig{Interfaces: []string{"tap"}, Capture: CaptureXDP, ReaderCPUs: []int{1000}})
+	go func() {
+		_, err := nowhere.Read(make([]bpf.Packet, 1))
+		if !strings.HasPrefix(message(err), "keeping the reader to CPUs [1000]: ") {
+			t.Errorf("want no reader on CPU 1000, got %v", err)
+		}
+		read <- 0
+	}()
+	<-read
+}

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"conntap/cmd/conntap/internal/affinity"
 	"conntap/cmd/conntap/internal/metrics"
 	"conntap/cmd/conntap/internal/screen"
 	"conntap/collector"
@@ -23,6 +25,7 @@ type runFlags struct {
 	interfaces                      []string
 	capture, direction, promiscuous choice
 	ringSize                        byteSize
+	cpus                            affinity.CPUs
 	verifyChecksums                 bool
 	metrics                         string // address; "" for none
 }
@@ -76,6 +79,8 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	f.promiscuous = choice{"auto", words(collector.PromiscuousChoices)}
 	fs.Var(&f.promiscuous, "promiscuous", "take frames for others: on, off, or auto: on without an address")
 	fs.Var(&f.ringSize, "ring-size", "memory between kernel and conntap, such as 64M (default 16M per CPU)")
+	fs.Var(&f.cpus, "cpus", "CPUs for conntap itself, such as 2 or 0-3,8; the first one reads the rings: those\n"+
+		"that no queue of the interfaces interrupts (default: the scheduler decides)")
 	fs.BoolVar(&f.verifyChecksums, "verify-checksums", false, "verify checksums, at some ns per packet: c in history for bad ones, which\n"+
 		"count for nothing else. One that the card has yet to fill in is sound")
 	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
@@ -117,6 +122,9 @@ func run(f *runFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
+	if err := f.place(); err != nil {
+		return err
+	}
 	log, out, err := f.open()
 	if err != nil {
 		return err
@@ -130,7 +138,7 @@ func run(f *runFlags) (err error) {
 		NoTunnels:   !f.intoTunnels(),
 		Warn:        tell,
 
-		VerifyChecksums: f.verifyChecksums,
+		ReaderCPUs: f.cpus[:min(1, len(f.cpus))], VerifyChecksums: f.verifyChecksums,
 	})
 	if err != nil {
 		return errors.Join(err, out.Close())
@@ -166,6 +174,18 @@ func run(f *runFlags) (err error) {
 	_, _ = account.WriteTo(os.Stderr)
 	p.say(fewConns)
 	return err
+}
+
+// place keeps the process to the CPUs that were asked for.
+func (f *runFlags) place() error {
+	if len(f.cpus) == 0 {
+		return nil
+	}
+	if err := affinity.Confine(f.cpus); err != nil {
+		return fmt.Errorf("--cpus: %w", err)
+	}
+	runtime.GOMAXPROCS(len(f.cpus))
+	return nil
 }
 
 // announce says what was obtained and when rows are to be expected.

@@ -19,8 +19,8 @@ const (
 	maxConnections = 1_000_000 // run's default
 )
 
-// ringUser is a source that can say how much of its ring is in use.
-type ringUser interface{ RingUsed() (used, size uint64) }
+// ringUser is a source that can say how full its rings were.
+type ringUser interface{ Rings() []collector.RingFill }
 
 // consumer is conntap run without a terminal: it reads a source, tracks, and
 // formats rows, which nobody keeps.
@@ -58,13 +58,8 @@ func (c *consumer) emit(conn *tracker.Conn) {
 
 func (c *consumer) run() {
 	defer close(c.done)
-	ring, _ := c.source.(ringUser)
 	packets := make([]bpf.Packet, packetsPerRead)
 	for {
-		if ring != nil {
-			used, size := ring.RingUsed()
-			c.ringFill = max(c.ringFill, float64(used)/float64(max(size, 1)))
-		}
 		n, err := c.source.Read(packets)
 		c.take(packets[:n])
 		if err != nil {
@@ -76,6 +71,11 @@ func (c *consumer) run() {
 	}
 	c.tracker.Close()
 	c.usage = processUsage()
+	if user, ok := c.source.(ringUser); ok {
+		for _, r := range user.Rings() {
+			c.ringFill = max(c.ringFill, float64(r.Highest)/float64(max(r.Size, 1)))
+		}
+	}
 }
 
 // take tracks packets, and notes how late they are.

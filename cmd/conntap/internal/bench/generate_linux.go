@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/vishvananda/netlink"
+
+	"conntap/cmd/conntap/internal/affinity"
 )
 
 // Generate puts a load on the veth interface of that name, whose other end must
@@ -19,7 +21,7 @@ func Generate(ctx context.Context, load Load, name string) (*Generated, error) {
 	if device.Type() != "veth" {
 		return nil, fmt.Errorf("%s is no veth interface: frames are sent into those only, for they would flood a network", name)
 	}
-	allowed, err := allowedCPUs()
+	allowed, err := affinity.Allowed()
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"conntap/cmd/conntap/internal/affinity"
 )
 
 const (
@@ -170,7 +172,7 @@ func (g *generator) perCPU() ([]generatorPosition, error) {
 
 // produce makes frames on one CPU. The calling thread must end with it.
 func (g *generator) produce(cpu int, frames uint64) (usage, error) {
-	if err := errors.Join(pinThread(cpu), g.enter()); err != nil {
+	if err := errors.Join(affinity.Pin(cpu), g.enter()); err != nil {
 		return usage{}, err
 	}
 	defer g.interruptWhenStopped(unix.Gettid())()

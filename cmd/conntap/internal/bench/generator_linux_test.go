@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"conntap/bpf"
+	"conntap/cmd/conntap/internal/affinity"
 	"conntap/collector"
 )
 
@@ -47,9 +48,9 @@ func TestGeneratorFrames(t *testing.T) {
 	var before unix.CPUSet
 	must(t, unix.SchedGetaffinity(0, &before))
 	defer func() { must(t, unix.SchedSetaffinity(0, &before)) }()
-	cpus, err := allowedCPUs()
+	cpus, err := affinity.Allowed()
 	must(t, err)
-	must(t, pinThread(cpus[0]))
+	must(t, affinity.Pin(cpus[0]))
 
 	frame := g.frame
 	for n := range uint32(flows + 2) {
@@ -146,10 +147,10 @@ func measure(t *testing.T, ctx context.Context, c Config) *Report {
 // as long as a thread or a file of this process holds it.
 func measureUnchecked(t *testing.T, ctx context.Context, c Config) (*Report, error) {
 	t.Helper()
-	cpus, err := allowedCPUs()
+	cpus, err := affinity.Allowed()
 	must(t, err)
 	report, err := Measure(ctx, c)
-	must(t, keepTo(cpus))
+	must(t, affinity.Confine(cpus))
 	home, homeErr := os.Readlink("/proc/self/ns/net")
 	must(t, homeErr)
 	// A thread is gone a little after its goroutine.

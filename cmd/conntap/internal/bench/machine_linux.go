@@ -4,7 +4,6 @@ package bench
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"conntap/cmd/conntap/internal/affinity"
 )
 
 // thisMachine says what the figures are of.
@@ -57,21 +58,11 @@ func readUsage(who int) usage {
 	return usage{time.Duration(r.Utime.Nano()), time.Duration(r.Stime.Nano())}
 }
 
-// pinThread keeps the calling thread, which must be locked, on one CPU.
-func pinThread(cpu int) error {
-	var set unix.CPUSet
-	set.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pinning a producer to CPU %d: %w", cpu, err)
-	}
-	return nil
-}
-
 // placeThreads chooses the producers' CPUs, the last ones that this process may use, and
 // keeps all its threads to the others. Those that are made later do as those that
 // make them. If no CPU is left, all share all.
 func placeThreads(producers int) (producerCPUs, consumerCPUs []int, err error) {
-	allowed, err := allowedCPUs()
+	allowed, err := affinity.Allowed()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,44 +74,7 @@ func placeThreads(producers int) (producerCPUs, consumerCPUs []int, err error) {
 	if len(consumerCPUs) == 0 {
 		return producerCPUs, allowed, nil
 	}
-	return producerCPUs, consumerCPUs, keepTo(consumerCPUs)
-}
-
-func allowedCPUs() ([]int, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("asking for the CPUs that may be used: %w", err)
-	}
-	var cpus []int
-	for cpu := 0; len(cpus) < set.Count(); cpu++ {
-		if set.IsSet(cpu) {
-			cpus = append(cpus, cpu)
-		}
-	}
-	return cpus, nil
-}
-
-// keepTo keeps every thread of the process to the CPUs.
-func keepTo(cpus []int) error {
-	var set unix.CPUSet
-	for _, cpu := range cpus {
-		set.Set(cpu)
-	}
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return fmt.Errorf("listing threads: %w", err)
-	}
-	for _, thread := range threads {
-		id, err := strconv.Atoi(thread.Name())
-		if err != nil {
-			continue
-		}
-		err = unix.SchedSetaffinity(id, &set)
-		if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended
-			return fmt.Errorf("keeping a thread to CPUs %v: %w", cpus, err)
-		}
-	}
-	return nil
+	return producerCPUs, consumerCPUs, affinity.Confine(consumerCPUs)
 }
 
 // cpuTimes are sums over all CPUs since boot, in the kernel's ticks.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"conntap/cmd/conntap/internal/affinity"
 )
 
 const (
@@ -38,7 +40,7 @@ func Measure(ctx context.Context, c Config) (*Report, error) {
 			return nil, err
 		}
 		defer b.cable.close()
-	} else if b.report.ConsumerCPUs, err = allowedCPUs(); err != nil {
+	} else if b.report.ConsumerCPUs, err = affinity.Allowed(); err != nil {
 		return nil, err
 	}
 	return b.report, b.measureAll(ctx)

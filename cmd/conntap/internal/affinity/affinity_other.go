@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package affinity
+
+import "errors"
+
+// Confine returns an error: this system is not asked for it.
+func Confine(cpus []int) error { return wrap(cpus, errors.New("works on Linux alone")) }
