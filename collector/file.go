@@ -23,6 +23,8 @@ const maxOpenFiles = 16
 type FileOptions struct {
 	// Parser turns frames into packets; its Link is set for each frame.
 	Parser bpf.Parser
+	// Selection says which frames are recorded.
+	Selection Selection
 	// Stdin is what the path "-" stands for, os.Stdin if nil.
 	Stdin io.Reader
 }
@@ -32,6 +34,7 @@ type FileOptions struct {
 type FileSource struct {
 	stdin    io.Reader
 	parser   bpf.Parser
+	selects  Selection
 	captures []*capture   // in the order of their names; nil when at their end
 	merge    merge        // of captures, by the time of the current frame
 	stale    bool         // the first one has no current frame before it is refilled
@@ -80,7 +83,7 @@ type FileSummary struct {
 // says so for each of them; what can't be read in a directory is told by Read
 // after the last packet.
 func OpenFiles(paths []string, opts FileOptions) (*FileSource, error) {
-	s := &FileSource{parser: opts.Parser, stdin: opts.Stdin, spare: make([]bpf.Packet, bpf.PacketsMax)}
+	s := &FileSource{parser: opts.Parser, selects: opts.Selection, stdin: opts.Stdin, spare: make([]bpf.Packet, bpf.PacketsMax)}
 	if s.stdin == nil {
 		s.stdin = os.Stdin
 	}
@@ -223,8 +226,8 @@ func (s *FileSource) Read(dst []bpf.Packet) (int, error) {
 }
 
 // take turns a frame into packets, counts it and says how many there are. A frame
-// without one still moves time, and with it Zeek's timers. dst has room for
-// bpf.PacketsMax. A filter on frames has its place before the parser.
+// without one still moves time, and with it Zeek's timers; so does one that is not to
+// be recorded, as the clock does live. dst has room for bpf.PacketsMax.
 func (s *FileSource) take(f *frame, dst []bpf.Packet) int {
 	s.stats.Seen++
 	if s.stats.Seen == 1 {
@@ -236,8 +239,15 @@ func (s *FileSource) take(f *frame, dst []bpf.Packet) int {
 	}
 	s.parser.Link = f.link
 	n, reason := s.parser.Parse(f.data, int(f.wire), dst)
+	if n == bpf.PacketsMax {
+		s.crowded++
+	}
 	if reason != bpf.ReasonNone {
 		s.stats.Skipped[reason]++
+	} else if n = s.selects.keep(dst[:n]); n == 0 {
+		s.stats.Filtered++
+	}
+	if n == 0 {
 		dst[0] = bpf.Packet{Kind: bpf.KindNone, Time: f.time, Ordinal: s.stats.Seen}
 		return 1
 	}
@@ -246,9 +256,6 @@ func (s *FileSource) take(f *frame, dst []bpf.Packet) int {
 		if dst[i].Kind == bpf.KindPacket {
 			s.stats.Packets++
 		}
-	}
-	if n == bpf.PacketsMax {
-		s.crowded++
 	}
 	s.stats.Recorded++
 	s.stats.Bytes += uint64(f.wire)

@@ -19,15 +19,6 @@ import (
 	"conntap/bpf/frametest"
 )
 
-func parseFilter(t testing.TB, text string) *filter.Filter {
-	t.Helper()
-	f, err := filter.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
 // newFilterRun is a program with a filter, which text says; "" for none.
 func newFilterRun(t testing.TB, name string, hook bpf.Hook, text string, edit func(*conntapConfig)) *testRun {
 	t.Helper()

@@ -76,6 +76,36 @@ func interfaceAddresses(device netlink.Link) ([]netip.Addr, error) {
 	return addresses, nil
 }
 
+// packetUsers says what on this machine lives on the packets of an interface: its own
+// addresses, a bridge or bond that it is a port of, VLANs and tunnels on it.
+func packetUsers(i *Interface) ([]string, error) {
+	var users []string
+	if len(i.Addresses) > 0 {
+		users = append(users, "has the address "+i.Addresses[0].String())
+	}
+	list, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("%s: looking for what uses its packets: %w", i.Name, err)
+	}
+	master := 0
+	for _, device := range list {
+		if attrs := device.Attrs(); attrs.Index == i.Index {
+			master = attrs.MasterIndex
+		}
+	}
+	for _, device := range list {
+		attrs := device.Attrs()
+		switch {
+		case attrs.Index == i.Index:
+		case attrs.Index == master:
+			users = append(users, "is a port of "+attrs.Name)
+		case attrs.ParentIndex == i.Index && device.Type() != "veth": // to a veth that is its peer
+			users = append(users, "carries "+attrs.Name)
+		}
+	}
+	return users, nil
+}
+
 func interfaceNames() string {
 	list, err := netlink.LinkList()
 	if err != nil {

@@ -30,6 +30,14 @@ type LiveConfig struct {
 	// and counted, other packets have the judgement in their State. Linux 5.18
 	// and later.
 	VerifyChecksums bool
+	// Selection says which frames are recorded.
+	Selection Selection
+	// XDPAction is what becomes of packets behind XDP; "" is pass. XDPDrop takes
+	// XDP, and is refused where somebody needs the packets: on an interface that has
+	// an address, is a port of a bridge or bond, or has VLANs and the like on it.
+	// Force does it there all the same.
+	XDPAction XDPAction
+	Force     bool
 	// Warn is told what the user should know, a sentence at a time, before it
 	// takes effect. Optional.
 	Warn func(sentence string)
@@ -46,6 +54,8 @@ type Attachment struct {
 	Egress  string `json:"egress"`
 	// Promiscuous says whether the interface was asked to take all frames.
 	Promiscuous bool `json:"promiscuous"`
+	// Dropped says that the stack gets no incoming packet: XDPDrop.
+	Dropped bool `json:"dropped,omitempty"`
 }
 
 // String is the attachment in the words of the start line, such as "eth0
@@ -57,6 +67,9 @@ func (a *Attachment) String() string {
 			text += separator + part.name + " " + part.mode
 			separator = ", "
 		}
+	}
+	if a.Dropped {
+		text += ", incoming packets dropped after it"
 	}
 	if a.Promiscuous {
 		text += ", promiscuous"

@@ -78,7 +78,7 @@ func prepare(c *LiveConfig) ([]*Interface, []plan, error) {
 		c.Warn = func(string) {}
 	}
 	err := errors.Join(oneOf("capture", &c.Capture, Captures), oneOf("direction", &c.Direction, Directions),
-		oneOf("promiscuous", &c.Promiscuous, PromiscuousChoices))
+		oneOf("promiscuous", &c.Promiscuous, PromiscuousChoices), oneOf("xdp-action", &c.XDPAction, XDPActions))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,6 +121,15 @@ func planAll(c *LiveConfig) (interfaces []*Interface, plans []plan, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		if c.XDPAction == XDPDrop {
+			users, err := packetUsers(i)
+			if err != nil {
+				return nil, nil, err
+			}
+			if err := p.planDrop(i, users, c.Force); err != nil {
+				return nil, nil, err
+			}
+		}
 		interfaces, plans = append(interfaces, i), append(plans, p)
 	}
 	return interfaces, plans, nil
@@ -150,6 +159,7 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
 	l.loader.noTunnels, l.loader.verify = c.NoTunnels, c.VerifyChecksums
+	l.loader.selection, l.loader.drop = c.Selection, c.XDPAction == XDPDrop
 	if err := l.openRings(); err != nil {
 		return err
 	}
@@ -217,7 +227,7 @@ func (l *Live) attach(i *Interface, p plan, slot uint16, warn func(string)) erro
 		if err != nil {
 			return err
 		}
-		l.taps, a.Ingress = append(l.taps, t), t.mode
+		l.taps, a.Ingress, a.Dropped = append(l.taps, t), t.mode, l.loader.drop
 	}
 	l.obtained = append(l.obtained, a)
 	return nil

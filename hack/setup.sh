@@ -9,7 +9,7 @@ set -euo pipefail
 
 # A tool, as a command or a file, and the package that brings it.
 demo=(ip:iproute2)
-test=(ip:iproute2 ethtool:ethtool iperf3:iperf3 python3:python3)
+test=(ip:iproute2 ethtool:ethtool iperf3:iperf3 python3:python3 tcpdump:tcpdump)
 generate=(clang:clang llvm-strip:llvm /usr/include/bpf/bpf_helpers.h:libbpf-dev)
 lint=(clang-format:clang-format shellcheck:shellcheck)
 testkernel=(qemu-system-x86_64:qemu-system-x86 cpio:cpio xz:xz-utils)

@@ -223,7 +223,7 @@ func (t *Tracker) fragment(p *bpf.Packet, l *layer) {
 }
 
 // reassemble takes a fragment and returns the packets of the datagram that it
-// completes, if it does and if they can be read. They are valid until the next
+// completes, if it does, if they can be read, and if they are of the sample. They are valid until the next
 // call; their payload stays.
 func (t *Tracker) reassemble(p *bpf.Packet) []bpf.Packet {
 	t.stats.Fragments++
@@ -237,6 +237,10 @@ func (t *Tracker) reassemble(p *bpf.Packet) []bpf.Packet {
 	}
 	d.first.TunnelDepth = p.TunnelDepth
 	n, _ := t.config.Parser.ParseDatagram(&d.first, d.begin(), d.length, d.sum, t.joined[:])
+	if n > 0 && p.Kind == bpf.KindPacket && !t.joined[0].InSample(t.config.Sample) {
+		t.stats.Unsampled++
+		return nil
+	}
 	for i := range t.joined[:n] {
 		q := &t.joined[i]
 		q.Time, q.Ordinal, q.Hook, q.Interface = p.Time, p.Ordinal, p.Hook, p.Interface

@@ -81,6 +81,7 @@ type Stats struct {
 	Fragments    uint64 // fragments, which count as parts of their datagrams
 	Datagrams    uint64 // datagrams put together from fragments
 	Unreadable   uint64 // datagrams that no packet could be made of
+	Unsampled    uint64 // datagrams that are not of the sample
 	Inner        uint64 // skipped: what only looked like a packet inside a tunnel
 	Carriers     uint64 // packets of IP tunnels, which have no connection
 	Incomplete   uint64 // datagrams given up before all their fragments came
@@ -117,6 +118,7 @@ func (s *Stats) add(o *Stats) {
 		{&s.Fragments, &o.Fragments},
 		{&s.Datagrams, &o.Datagrams},
 		{&s.Unreadable, &o.Unreadable},
+		{&s.Unsampled, &o.Unsampled},
 		{&s.Inner, &o.Inner},
 		{&s.Carriers, &o.Carriers},
 		{&s.Incomplete, &o.Incomplete},

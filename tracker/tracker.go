@@ -46,6 +46,10 @@ type Config struct {
 	// Parser reads datagrams that were put together from fragments, by the rules
 	// by which the packets were read.
 	Parser bpf.Parser
+	// Sample is what the source records: one connection in so many, 0 and 1 for all
+	// (see bpf.Packet.InSample). As fragments pass there, the tracker judges the
+	// datagrams that they make.
+	Sample uint32
 }
 
 // Tracker is the table of open connections and the logic that serves it. It is

@@ -16,7 +16,11 @@
 // pass.
 package filter
 
-import "conntap/bpf"
+import (
+	"encoding/binary"
+
+	"conntap/bpf"
+)
 
 // Filter is an expression that was understood. It never changes, so any number of
 // goroutines may use one.
@@ -159,16 +163,9 @@ func (n *Node) holds(p *bpf.Packet, a *bpf.Addr) bool {
 	if n.IPv6 != (p.State&bpf.StateIPv6 != 0) {
 		return false
 	}
-	start := 0
-	if !n.IPv6 {
-		start = 12
-	}
-	for i := start; i < len(a); i++ {
-		if a[i]&n.Mask[i] != n.Network[i] {
-			return false
-		}
-	}
-	return true
+	// Of IPv4 the mask leaves out what the mapped form has in front.
+	word := binary.NativeEndian.Uint64
+	return word(a[:8])&word(n.Mask[:8]) == word(n.Network[:8]) && word(a[8:])&word(n.Mask[8:]) == word(n.Network[8:])
 }
 
 // unknown is the set of fields that a kind of packet says nothing of.

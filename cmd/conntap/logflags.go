@@ -16,9 +16,10 @@ import (
 	"conntap/tracker/connlog"
 )
 
-// logFlags say what is a connection, what the log looks like and where it goes;
-// read and run share them.
+// logFlags say which packets count, what is a connection, what the log looks like
+// and where it goes; read and run share them.
 type logFlags struct {
+	selectFlags
 	format, times  choice
 	profile        choice
 	account        choice
@@ -38,6 +39,7 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections int) {
 	f.times.of = []string{"epoch", "millis", "iso8601"}
 	f.with.of = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid"}
 	f.maxConnections = maxConnections
+	f.selectFlags.register(fs)
 	fs.Var(&f.format, "format", "how a connection becomes a line: text for people, tsv or json as in\n"+
 		"Zeek's conn.log, red as in the classic one (default text on a terminal,\notherwise tsv)")
 	fs.StringVar(&f.dir, "log-dir", "", "write `dir`/conn.log (red and text: red.TAG, text.TAG) instead of standard\n"+
@@ -87,6 +89,9 @@ func (f *logFlags) check() error {
 	if strings.ContainsRune(f.tag, os.PathSeparator) {
 		return fmt.Errorf("--tag %s: want a name without %c", f.tag, os.PathSeparator)
 	}
+	if err := f.selectFlags.check(); err != nil {
+		return err
+	}
 	cfg, err := f.config()
 	if err != nil {
 		return err
@@ -121,6 +126,7 @@ func (f *logFlags) config() (cfg connlog.Config, err error) {
 		}
 	}
 	cfg.Fields = f.fields
+	cfg.Sample = uint32(f.sample)
 	cfg.Terminal = f.dir == "" && isTerminal(os.Stdout)
 	cfg.Color = cfg.Terminal && os.Getenv("NO_COLOR") == "" && !dumb()
 	return cfg, nil
@@ -154,6 +160,7 @@ func (f *logFlags) tracking() tracker.Config {
 		KeyVLAN:        f.keyVLAN(),
 		TunnelFlows:    !f.intoTunnels(),
 		Parser:         bpf.Parser{Tunnels: f.intoTunnels()},
+		Sample:         uint32(f.sample),
 	}
 }
 

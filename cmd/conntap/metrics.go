@@ -47,7 +47,7 @@ func (f *runFlags) snapshot(p *pipeline, source *collector.Live, devices *collec
 	return &metrics.Snapshot{
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(),
 		Latency: source.Latency(), Late: source.Stats().Late,
-		Connections: p.published.read(), MaxConnections: f.maxConnections,
+		Connections: p.published.read(), MaxConnections: f.maxConnections, Sample: uint32(f.sample),
 		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(),
 	}
 }

@@ -41,6 +41,7 @@ logs what was read so far and exits 0.`,
 		Example: `  conntap read capture.pcap
   conntap read --format json capture.pcap | jq .conn_state
   conntap read --log-dir out --with mac,vlan,community-id /var/captures
+  conntap read --filter 'host 10.0.0.1 and tcp port 443' capture.pcap
   tcpdump -i eth0 -w - | conntap read -
   conntap read -C capture.pcap         # captured on the sender: checksums not yet filled in`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -68,8 +69,7 @@ func (f *readFlags) check() error {
 	}
 	for _, path := range f.files {
 		if path != "-" && looksLikeFilter(path) {
-			return fmt.Errorf("%q is no file; if it is a packet filter: conntap reads whole captures, so let "+
-				"tcpdump do it: tcpdump -r FILE -w - '%s' | conntap read -", path, path)
+			return fmt.Errorf("%q is no file; if it is a packet filter: --filter '%s'", path, path)
 		}
 	}
 	return f.logFlags.check()
@@ -100,7 +100,7 @@ func read(f *readFlags) error {
 		Tunnels: f.intoTunnels(), AssumePayload: f.assumePayload,
 		VerifyChecksums: !f.ignoreChecksums, IgnoreChecksums: f.ignoreChecksums,
 	}
-	source, err := collector.OpenFiles(f.files, collector.FileOptions{Parser: parser})
+	source, err := collector.OpenFiles(f.files, collector.FileOptions{Parser: parser, Selection: f.selection()})
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
@@ -121,7 +121,8 @@ func read(f *readFlags) error {
 		Title: f.title(p, summary), Size: summary.Size, Frames: p.source.Stats(),
 		First: summary.First, Last: summary.Last,
 		Connections: p.tracker.Stats(), Gapped: p.gapped, Omitted: p.rows.log.Omitted(), Elapsed: time.Since(p.started),
-		Full: f.account.value == "full",
+		Full:   f.account.value == "full",
+		Sample: uint32(f.sample),
 	}
 	skipped := &account.Frames.Skipped
 	p.rows.hints.SetFrames(hints.Frames{

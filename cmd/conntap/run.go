@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,8 @@ type runFlags struct {
 	ringSize                        byteSize
 	cpus                            affinity.CPUs
 	verifyChecksums                 bool
+	xdpAction                       choice
+	force                           bool
 	metrics                         string // address; "" for none
 }
 
@@ -44,8 +47,8 @@ func newRunCommand() *cobra.Command {
 		Short: "Log the connections on network interfaces, live",
 		Long: `Log the connections on network interfaces, live, until Ctrl-C or SIGTERM: then the
 programs are detached, open connections logged, and an account is given. Needs root,
-or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Packets are never changed, dropped or
-delayed.
+or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Packets are never changed or delayed, nor
+dropped but by --xdp-action drop.
 
 An interface with an address of its own is captured in both directions, one without
 is taken for a mirror port: incoming packets only, promiscuous.
@@ -55,10 +58,12 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 		Example: `  sudo conntap run -i eth0
   sudo conntap run -i eth0 --log-dir /var/log/conntap --with mac,vlan,community-id
   sudo conntap run -i tap0 -i tap1     # a TAP with one direction per port
+  sudo conntap run -i eth0 --filter 'not port 22' --sample 1/10
+  sudo conntap run -i mirror0 --capture xdp --xdp-action drop
   sudo conntap run -i eth0 --format json | jq 'select(.conn_state == "REJ")'`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage(c, fmt.Errorf("%q: run takes no argument; it logs all packets of the interfaces", args[0]))
+				return usage(c, fmt.Errorf("%q: run takes no argument; a packet filter goes into --filter '%s'", args[0], strings.Join(args, " ")))
 			}
 			if err := f.check(); err != nil {
 				return usage(c, err)
@@ -78,6 +83,10 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	fs.Var(&f.direction, "direction", "in, out, both, or auto: both on an interface with an address, otherwise in")
 	f.promiscuous = choice{"auto", words(collector.PromiscuousChoices)}
 	fs.Var(&f.promiscuous, "promiscuous", "take frames for others: on, off, or auto: on without an address")
+	f.xdpAction = choice{"pass", words(collector.XDPActions)}
+	fs.Var(&f.xdpAction, "xdp-action", "what becomes of packets behind XDP: pass, or drop: for a port that gets copies of\n"+
+		"packets; spares the stack's work")
+	fs.BoolVar(&f.force, "force", false, "drop even if the interface has an address, or serves a bridge, bond or VLAN")
 	fs.Var(&f.ringSize, "ring-size", "memory between kernel and conntap, such as 64M (default 16M per CPU)")
 	fs.Var(&f.cpus, "cpus", "CPUs for conntap itself, such as 2 or 0-3,8; the first one reads the rings: those\n"+
 		"that no queue of the interfaces interrupts (default: the scheduler decides)")
@@ -107,12 +116,27 @@ func (f *runFlags) check() error {
 			return errors.New(`"any" is not a device; repeat -i for each of several`)
 		}
 	}
+	if err := f.checkDrop(); err != nil {
+		return err
+	}
 	if f.metrics != "" {
 		if err := metrics.CheckAddress(f.metrics); err != nil {
 			return fmt.Errorf("--metrics %w", err)
 		}
 	}
 	return f.logFlags.check()
+}
+
+// checkDrop finds what does not go with dropping, whatever the interface.
+func (f *runFlags) checkDrop() error {
+	drop := f.xdpAction.value == string(collector.XDPDrop)
+	switch capture := collector.Capture(f.capture.value); {
+	case f.force && !drop:
+		return errors.New("--force is for --xdp-action drop")
+	case drop && capture != collector.CaptureAuto && capture != collector.CaptureXDP && capture != collector.CaptureXDPGeneric:
+		return fmt.Errorf("--xdp-action drop takes XDP: with --capture %s the stack gets every packet", capture)
+	}
+	return nil
 }
 
 // run logs the connections of interfaces until a signal ends it.
@@ -139,6 +163,7 @@ func run(f *runFlags) (err error) {
 		Warn:        tell,
 
 		ReaderCPUs: f.cpus[:min(1, len(f.cpus))], VerifyChecksums: f.verifyChecksums,
+		Selection: f.selection(), XDPAction: collector.XDPAction(f.xdpAction.value), Force: f.force,
 	})
 	if err != nil {
 		return errors.Join(err, out.Close())
@@ -170,6 +195,7 @@ func run(f *runFlags) (err error) {
 		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.gapped,
 		Omitted: p.rows.log.Omitted(), Live: true, Full: f.account.value == "full",
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(), Latency: source.Latency(),
+		Sample: uint32(f.sample),
 	}
 	_, _ = account.WriteTo(os.Stderr)
 	p.say(fewConns)
@@ -195,6 +221,9 @@ func (f *runFlags) announce(source *collector.Live, server *metrics.Server) {
 	}
 	for _, a := range source.Obtained() {
 		tell(a.String())
+	}
+	for _, sentence := range f.announcements() {
+		tell(sentence)
 	}
 	var rings uint64
 	for _, r := range source.Rings() {

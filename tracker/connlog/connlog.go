@@ -106,6 +106,10 @@ type Config struct {
 	// Terminal makes text the aligned view for a screen, Color colours it.
 	Terminal, Color bool
 
+	// Sample says that one connection in so many is in the log; tsv has it in its
+	// header. 0 and 1: all are.
+	Sample uint32
+
 	// Now is the clock of #open and #close, by default time.Now.
 	Now func() time.Time
 }
@@ -238,7 +242,7 @@ func (w *Writer) Write(c *tracker.Conn) error {
 // open writes the header before the first row.
 func (w *Writer) open() {
 	if !w.opened && w.cfg.Format == TSV {
-		w.buf = appendZeekHeader(w.buf, w.columns, w.cfg.Now())
+		w.buf = appendZeekHeader(w.buf, w.columns, w.cfg.Sample, w.cfg.Now())
 	}
 	w.opened = true
 }

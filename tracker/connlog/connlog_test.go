@@ -161,6 +161,13 @@ func TestZeekLog(t *testing.T) {
 				"#close\t2026-03-04-05-06-07\n",
 		},
 		{
+			"sample",
+			Config{Sample: 10, Fields: []string{"proto"}},
+			[]*tracker.Conn{sample()},
+			strings.Replace(header, "#open", "#sample\t1/10\n#open", 1) +
+				"#fields\tproto\n#types\tenum\ntcp\n#close\t2026-03-04-05-06-07\n",
+		},
+		{
 			"columns asked for keep their places",
 			Config{With: all, Fields: []string{
 				"resp_gaps", "orig_rtt", "resp_rtt", "community_id", "vlan", "inner_vlan", "resp_l2_addr", "uid",

@@ -17,9 +17,16 @@ const (
 	stampLayout = "2006-01-02-15-04-05"
 )
 
-func appendZeekHeader(b []byte, columns []column, now time.Time) []byte {
+// appendZeekHeader has a line that Zeek's has not for a sample. It stands before
+// #open: zeek-cut and Zeek's own reader pass over header lines that they don't know,
+// but others want #types right behind #fields.
+func appendZeekHeader(b []byte, columns []column, sample uint32, now time.Time) []byte {
 	b = append(b, "#separator \\x09\n#set_separator\t,\n#empty_field\t"+emptyField+
-		"\n#unset_field\t"+unsetField+"\n#path\tconn\n#open\t"...)
+		"\n#unset_field\t"+unsetField+"\n#path\tconn\n"...)
+	if sample > 1 {
+		b = append(strconv.AppendUint(append(b, "#sample\t1/"...), uint64(sample), 10), '\n')
+	}
+	b = append(b, "#open\t"...)
 	b = now.AppendFormat(b, stampLayout)
 	b = append(b, "\n#fields"...)
 	for i := range columns {

@@ -45,11 +45,11 @@ func condition(r *rand.Rand, p *bpf.Packet) string {
 	}
 	switch r.IntN(8) {
 	case 0, 1:
-		return not + version(r, p) + direction + "host " + addressOf(address, p).String()
+		return not + version(r, p) + direction + values(r, "host", addressOf(address, p).String(), addressOf(p.Dst, p).String())
 	case 2:
 		return not + version(r, p) + direction + network(r, addressOf(address, p))
 	case 3:
-		return not + pick(r, "", "tcp ", "udp ") + direction + fmt.Sprintf("port %d", port)
+		return not + pick(r, "", "tcp ", "udp ") + direction + values(r, "port", fmt.Sprint(port), pick(r, "53", "80", "443"))
 	case 4:
 		low := uint16(r.IntN(int(port) + 1))
 		return not + pick(r, "", "tcp ", "udp ") + direction + fmt.Sprintf("portrange %d-%d", low, uint32(port)+r.Uint32N(65536-uint32(port)))
@@ -64,6 +64,18 @@ func condition(r *rand.Rand, p *bpf.Packet) string {
 		}
 		return not + pick(r, "vlan", fmt.Sprintf("vlan %d", id))
 	}
+}
+
+// values is a kind with one value, or with another one that takes the kind from it.
+func values(r *rand.Rand, kind, value, other string) string {
+	join := pick(r, " or ", " and ", " or not ")
+	switch r.IntN(5) {
+	case 0:
+		return kind + " " + value + join + other
+	case 1:
+		return kind + " (" + value + join + other + ")"
+	}
+	return kind + " " + value
 }
 
 // version is a word for a packet's version of IP, or nothing.

@@ -30,6 +30,8 @@ type Snapshot struct {
 	Connections tracker.Stats
 	// MaxConnections is how many connections may be open, 0 for no limit.
 	MaxConnections int
+	// Sample says that one connection in so many is recorded; 0 and 1: all.
+	Sample uint32
 	// Rows is how many connections went to the log, LogErrors how many could not be
 	// written.
 	Rows, LogErrors uint64
@@ -79,6 +81,10 @@ var families = []family{
 				emit(float64(h.Filtered), h.Interface, hookName(h.Hook))
 			}
 		},
+	},
+	{
+		"conntap_sample_ratio", "The share of connections that is recorded, 1 without --sample.",
+		nil, gauge, func(s *Snapshot, emit emit) { emit(1 / float64(max(s.Sample, 1))) },
 	},
 	{
 		"conntap_frames_skipped_total", "Frames without a packet that could be read, by the reason.",
@@ -192,11 +198,13 @@ var families = []family{
 	},
 	{
 		"conntap_datagrams_total",
-		"Fragmented datagrams, by the outcome: joined; unreadable: joined, but no packet; incomplete: given up.",
+		"Fragmented datagrams, by the outcome: joined; unreadable: joined, but no packet; filtered: joined, but not of the " +
+			"sample; incomplete: given up.",
 		[]string{"outcome"},
 		counter, func(s *Snapshot, emit emit) {
 			c := &s.Connections
-			emit(float64(c.Datagrams-c.Unreadable), "joined")
+			emit(float64(c.Datagrams-c.Unreadable-c.Unsampled), "joined")
+			emit(float64(c.Unsampled), "filtered")
 			emit(float64(c.Unreadable), "unreadable")
 			emit(float64(c.Incomplete), "incomplete")
 		},

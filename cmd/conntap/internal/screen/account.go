@@ -30,6 +30,8 @@ type Account struct {
 	Gapped uint64
 	// Omitted is how many connections the log's profile has no rows for.
 	Omitted uint64
+	// Sample says that one connection in so many was recorded; 0 and 1: all.
+	Sample uint32
 	// Elapsed is how long reading took; 0 for live capture.
 	Elapsed time.Duration
 	// Live asks for the balance of frames even if all were recorded.
@@ -55,6 +57,7 @@ func (a *Account) WriteTo(w io.Writer) (int64, error) {
 	a.writeHooks(&b)
 	a.writeDevices(&b)
 	a.writePackets(&b)
+	a.writeSample(&b)
 	a.writeConnections(&b)
 	a.writeDamage(&b)
 	a.writeRings(&b)
@@ -75,6 +78,13 @@ func (a *Account) writeTitle(b *strings.Builder) {
 		b.WriteString(", " + period(a.First, a.Last))
 	}
 	b.WriteByte('\n')
+}
+
+// writeSample says that what follows is of a part.
+func (a *Account) writeSample(b *strings.Builder) {
+	if a.Sample > 1 {
+		fmt.Fprintf(b, "  sample 1/%d: what was left out is among the filtered\n", a.Sample)
+	}
 }
 
 // writeConnections lists the states in the order in which people think of them:

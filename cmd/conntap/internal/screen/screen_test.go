@@ -66,6 +66,7 @@ func TestAccount(t *testing.T) {
 	frames.Skipped[bpf.ReasonARP] = 380
 	frames.Skipped[bpf.ReasonIPChecksum] = 32
 	whole := collector.Stats{Counters: bpf.Counters{Seen: 61, Recorded: 61}}
+	filtered := collector.Stats{Counters: bpf.Counters{Seen: 61, Recorded: 1, Filtered: 60}}
 	live := collector.Stats{Counters: bpf.Counters{Seen: 10, Recorded: 7, Lost: 3}}
 	tests := []accountTest{
 		{"skipped", Account{
@@ -82,6 +83,11 @@ func TestAccount(t *testing.T) {
   of transports that the profile leaves out: 1,200
 `},
 		{"whole", Account{Title: "first.pcap", Size: 4096, Frames: whole}, `first.pcap: 61 packets, 4.1 kB
+  0 connections
+`},
+		{"sample", Account{Title: "first.pcap", Frames: filtered, Sample: 10}, `first.pcap: 61 packets
+  seen 61 = recorded 1 + filtered 60 + skipped 0
+  sample 1/10: what was left out is among the filtered
   0 connections
 `},
 		{"live", Account{Title: "detached", Frames: live, Live: true, Connections: evicted()}, `detached
