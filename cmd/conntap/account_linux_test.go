@@ -32,7 +32,7 @@ func TestAccountOfLoss(t *testing.T) {
 	near, far := twoHosts(t)
 	time.Sleep(settled)
 	run, stdout, messages := startRun(t, near, "--metrics", ":0", "--ring-size", "64K", "--format", "json", "--with", "loss",
-		"--account", "full")
+		"--account", "full", "--filter", "not port 7")
 	rows := make(chan []byte)
 	go func() {
 		all, _ := io.ReadAll(stdout)
@@ -42,6 +42,8 @@ func TestAccountOfLoss(t *testing.T) {
 
 	burst := burstOf(t, far)
 	burst.send(t, 1, 1)
+	burst.send(t, 7, 5) // filtered
+	burst.sendNothing(t, 3)
 	time.Sleep(idle)
 	burst.send(t, 2, 1)
 	must(t, run.Process.Signal(unix.SIGSTOP))
@@ -69,8 +71,10 @@ func TestAccountOfLoss(t *testing.T) {
 	for _, row := range log {
 		counted += row.Packets
 	}
-	if seen := final.sum("frames_seen_total"); counted+lost+final.sum("frames_skipped_total") != seen || seen < burst.sent {
-		t.Errorf("want %d packets in rows and lost, %d of them sent, got %d in rows and %d lost", seen, burst.sent, counted, lost)
+	seen, filtered, skipped := final.sum("frames_seen_total"), final.sum("frames_filtered_total"), final.sum("frames_skipped_total")
+	if counted+filtered+skipped+lost != seen || seen < burst.sent || filtered != 5 || skipped < 3 {
+		t.Errorf("want %d frames, %d of them sent, 5 filtered and 3 skipped, got %d in rows, %d filtered, %d skipped and %d lost",
+			seen, burst.sent, counted, filtered, skipped, lost)
 	}
 	for port, want := range map[uint16]uint64{1: 0, 2: lost, 4: 0} {
 		if got := log[port].Lost; got != want {
@@ -105,6 +109,17 @@ func (b *burst) send(t *testing.T, port uint16, n int) {
 	copy(frame[22:], []byte{64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2})
 	binary.BigEndian.PutUint16(frame[34:], port)
 	copy(frame[36:], []byte{0, 9, 0, 26})
+	b.sendFrame(t, frame, n)
+}
+
+// sendNothing sends n frames without a packet: of a protocol for local experiments.
+func (b *burst) sendNothing(t *testing.T, n int) {
+	t.Helper()
+	b.sendFrame(t, append([]byte{2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x88, 0xb5}, make([]byte, 46)...), n)
+}
+
+func (b *burst) sendFrame(t *testing.T, frame []byte, n int) {
+	t.Helper()
 	b.from.do(t, func() error {
 		for range n {
 			if err := b.injector.send(frame); err != nil {

@@ -147,19 +147,11 @@ func (a *Account) writeRings(b *strings.Builder) {
 		if r.CPU >= 0 {
 			name = fmt.Sprintf("ring of CPU %d", r.CPU)
 		}
-		fmt.Fprintf(b, "  %s: %s, full to %.1f %% at most\n", name, ringSize(r.Size), 100*float64(r.Highest)/float64(max(r.Size, 1)))
+		fmt.Fprintf(b, "  %s: %s, full to %.1f %% at most\n", name, Memory(r.Size), 100*float64(r.Highest)/float64(max(r.Size, 1)))
 	}
 	l := &a.Latency
 	fmt.Fprintf(b, "  read within %s (half of the packets), %s (99 %%), %s (99.9 %%), %s (all)\n",
 		milliseconds(l.Quantile(0.5)), milliseconds(l.Quantile(0.99)), milliseconds(l.Quantile(0.999)), milliseconds(l.Longest))
-}
-
-// ringSize writes a size in the units of --ring-size.
-func ringSize(n uint64) string {
-	if n < 1<<20 {
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return Memory(n)
 }
 
 func milliseconds(d time.Duration) string {

@@ -99,7 +99,10 @@ func hooks(i *collector.InterfaceReport) string {
 
 // Memory writes a size of memory, in the units in which it is sold.
 func Memory(n uint64) string {
-	if n < 1<<30 {
+	switch {
+	case n < 1<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	case n < 1<<30:
 		return fmt.Sprintf("%d MiB", n>>20)
 	}
 	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
