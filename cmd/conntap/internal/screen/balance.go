@@ -60,8 +60,11 @@ func skipped(c *bpf.Counters) (total uint64, list string) {
 	return total, " (" + strings.Join(words, ", ") + ")"
 }
 
+// lossesMax is how many CPUs that lost frames the short account lists.
+const lossesMax = 4
+
 // writeHooks breaks the balance down: by interface if there are several, by hook and
-// CPU where frames were lost, or everywhere.
+// CPU where most frames were lost, or everywhere.
 func (a *Account) writeHooks(b *strings.Builder) {
 	sums := collector.SumByInterface(a.Hooks)
 	for i := range sums {
@@ -69,16 +72,33 @@ func (a *Account) writeHooks(b *strings.Builder) {
 			fmt.Fprintf(b, "    %s: %s\n", sums[i].Interface, a.balance(&sums[i].Counters))
 		}
 	}
-	lost := false
-	for i := range a.Hooks {
-		h := &a.Hooks[i]
-		if lost = lost || h.Lost > 0; a.Full || h.Lost > 0 {
-			fmt.Fprintf(b, "    %s %s, CPU %d: %s\n", h.Interface, direction(h.Hook), h.CPU, a.balance(&h.Counters))
-		}
+	rows, more := a.Hooks, 0
+	if !a.Full {
+		rows = mostLost(rows)
+		more = max(len(rows)-lossesMax, 0)
+		rows = rows[:len(rows)-more]
 	}
-	if lost {
+	for i := range rows {
+		h := &rows[i]
+		fmt.Fprintf(b, "    %s %s, CPU %d: %s\n", h.Interface, direction(h.Hook), h.CPU, a.balance(&h.Counters))
+	}
+	if more > 0 {
+		fmt.Fprintf(b, "    and so on, %s in all: --account full\n", Count(uint64(len(rows)+more)))
+	}
+	if a.Frames.Lost > 0 {
 		b.WriteString("    a larger --ring-size bridges bursts; --filter and --sample make less of it\n")
 	}
+}
+
+// mostLost are the rows with losses, the worst first.
+func mostLost(rows []collector.HookStats) (lost []collector.HookStats) {
+	for _, h := range rows {
+		if h.Lost > 0 {
+			lost = append(lost, h)
+		}
+	}
+	slices.SortStableFunc(lost, func(x, y collector.HookStats) int { return cmp.Compare(y.Lost, x.Lost) })
+	return lost
 }
 
 // direction is the hook in the words of --direction.

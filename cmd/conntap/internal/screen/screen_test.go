@@ -92,6 +92,7 @@ func TestAccount(t *testing.T) {
 `},
 		{"live", Account{Title: "detached", Frames: live, Live: true, Connections: evicted()}, `detached
   seen 10 = recorded 7 + filtered 0 + skipped 0 + lost 3 (ring full)
+    a larger --ring-size bridges bursts; --filter and --sample make less of it
   0 connections
   logged early, the table was full: 2
 `},
@@ -136,6 +137,11 @@ func liveAccounts() []accountTest {
 	lossy.Latency.Packets[12], lossy.Latency.Longest = 1503, 40*time.Millisecond
 	full := lossy
 	full.Full = true
+	everywhere := Account{Title: "detached", Live: true}
+	for cpu := range 6 {
+		everywhere.Hooks = append(everywhere.Hooks, hook("eth0", bpf.HookXDP, cpu, 0, uint64(10+cpu)))
+	}
+	everywhere.Frames.Seen, everywhere.Frames.Lost = 75, 75
 	return []accountTest{
 		{"interfaces", whole, `detached
   seen 1,503 = recorded 1,503 + filtered 0 + skipped 0 + lost 0
@@ -154,6 +160,16 @@ func liveAccounts() []accountTest {
   packets 1,503 = in connections 1,500 + fragments 3
   0 connections
   out of order, tracked all the same: 1 packet
+`},
+		{"lost everywhere", everywhere, `detached
+  seen 75 = recorded 0 + filtered 0 + skipped 0 + lost 75 (ring full)
+    eth0 in, CPU 5: seen 15 = recorded 0 + filtered 0 + skipped 0 + lost 15 (ring full)
+    eth0 in, CPU 4: seen 14 = recorded 0 + filtered 0 + skipped 0 + lost 14 (ring full)
+    eth0 in, CPU 3: seen 13 = recorded 0 + filtered 0 + skipped 0 + lost 13 (ring full)
+    eth0 in, CPU 2: seen 12 = recorded 0 + filtered 0 + skipped 0 + lost 12 (ring full)
+    and so on, 6 in all: --account full
+    a larger --ring-size bridges bursts; --filter and --sample make less of it
+  0 connections
 `},
 		{"full", full, `detached
   seen 1,703 = recorded 1,503 + filtered 0 + skipped 0 + lost 200 (ring full)
