@@ -24,7 +24,7 @@ type frame struct {
 	time int64  // ns since 1970, truncated to microseconds
 	wire uint32 // bytes on the wire; data may hold less, and in odd files more
 	link bpf.LinkType
-	data []byte // the capture's memory, valid until the refillNext after the next one
+	data []byte // the window's memory, valid until the next refillNext if that has no other user
 }
 
 // capture reads one capture file: pcap or pcapng, plain or compressed.
@@ -193,7 +193,7 @@ func (c *capture) next() error {
 	return err
 }
 
-// refillNext is next after an errRefill. The frames since the one before stay
+// refillNext is next after an errRefill. Frames whose memory has another user stay
 // valid.
 func (c *capture) refillNext() error {
 	c.window.turn()
@@ -240,7 +240,7 @@ func (c *capture) close() {
 		_ = c.file.Close()
 		c.file = nil
 	}
-	c.window = window{}
+	c.window.close()
 }
 
 // notCapture says what a file looks like that is no capture.

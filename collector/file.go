@@ -38,6 +38,10 @@ type FileSource struct {
 	captures []*capture   // in the order of their names; nil when at their end
 	merge    merge        // of captures, by the time of the current frame
 	stale    bool         // the first one has no current frame before it is refilled
+	read     uint64       // frames read so far
+	current  *Frames      // of Read
+	before   *Frames      // what current was before, whose payloads are still valid
+	parsed   int          // of current's frames
 	spare    []bpf.Packet // for a frame that may give more packets than dst has room for
 	rest     []bpf.Packet // of spare: not handed out yet
 	problems []error      // to be told after the last packet
@@ -46,12 +50,11 @@ type FileSource struct {
 	first, latest int64
 	cut, badTimes uint64
 	crowded       uint64
-	stats         Stats
 	total         int64 // bytes of all files, -1: unknown
 	consumed      atomic.Int64
 
-	mutex     sync.Mutex
-	published Stats // guarded by mutex
+	mutex sync.Mutex
+	stats Stats // guarded by mutex, of what Account has added
 }
 
 var _ Source = (*FileSource)(nil)
@@ -83,7 +86,10 @@ type FileSummary struct {
 // says so for each of them; what can't be read in a directory is told by Read
 // after the last packet.
 func OpenFiles(paths []string, opts FileOptions) (*FileSource, error) {
-	s := &FileSource{parser: opts.Parser, selects: opts.Selection, stdin: opts.Stdin, spare: make([]bpf.Packet, bpf.PacketsMax)}
+	s := &FileSource{
+		parser: opts.Parser, selects: opts.Selection, stdin: opts.Stdin, current: new(Frames), before: new(Frames),
+		spare: make([]bpf.Packet, bpf.PacketsMax),
+	}
 	if s.stdin == nil {
 		s.stdin = os.Stdin
 	}
@@ -194,72 +200,31 @@ func (s *FileSource) end(order int32, err error) {
 func (s *FileSource) next() *capture { return s.captures[s.merge[0].source] }
 
 // Read implements [Source]. It returns fewer packets than asked for, even none,
-// when a file's memory must be refilled, which would overwrite their payloads.
-// After the last packet it returns io.EOF, or all that was wrong with the files.
+// when a file's memory must be refilled. After the last packet it returns io.EOF,
+// or all that was wrong with the files. ReadFrames and Parse do the same on several
+// goroutines; use the one or the other.
 func (s *FileSource) Read(dst []bpf.Packet) (int, error) {
 	n := copy(dst, s.rest)
 	s.rest = s.rest[n:]
-	if s.stale && n == 0 {
-		s.stale = false
-		s.advanced(s.next().refillNext())
+	if n == 0 && len(s.current.frames) == s.parsed {
+		s.current, s.before, s.parsed = s.before, s.current, 0
+		s.current.Release()
+		if err := s.ReadFrames(s.current); err != nil {
+			return 0, err
+		}
 	}
-	for n < len(dst) && len(s.merge) > 0 && !s.stale {
-		c := s.next()
-		if c.parked() && !s.resume(c) {
+	for ; n < len(dst) && s.parsed < len(s.current.frames); s.parsed++ {
+		if len(dst)-n >= bpf.PacketsMax {
+			n += s.current.parse(s.parsed, &s.parser, &s.selects, dst[n:])
 			continue
 		}
-		if len(dst)-n >= bpf.PacketsMax {
-			n += s.take(&c.frame, dst[n:])
-		} else {
-			taken := s.take(&c.frame, s.spare)
-			copied := copy(dst[n:], s.spare[:taken])
-			s.rest = s.spare[copied:taken]
-			n += copied
-		}
-		s.advanced(c.next())
+		taken := s.current.parse(s.parsed, &s.parser, &s.selects, s.spare)
+		copied := copy(dst[n:], s.spare[:taken])
+		s.rest = s.spare[copied:taken]
+		n += copied
 	}
-	s.publish()
-	if n == 0 && len(s.merge) == 0 {
-		return 0, s.lastError()
-	}
+	s.Account(s.current)
 	return n, nil
-}
-
-// take turns a frame into packets, counts it and says how many there are. A frame
-// without one still moves time, and with it Zeek's timers; so does one that is not to
-// be recorded, as the clock does live. dst has room for bpf.PacketsMax.
-func (s *FileSource) take(f *frame, dst []bpf.Packet) int {
-	s.stats.Seen++
-	if s.stats.Seen == 1 {
-		s.first, s.latest = f.time, f.time
-	}
-	s.first, s.latest = min(s.first, f.time), max(s.latest, f.time)
-	if uint64(len(f.data)) < uint64(f.wire) {
-		s.cut++
-	}
-	s.parser.Link = f.link
-	n, reason := s.parser.Parse(f.data, int(f.wire), dst)
-	if n == bpf.PacketsMax {
-		s.crowded++
-	}
-	if reason != bpf.ReasonNone {
-		s.stats.Skipped[reason]++
-	} else if n = s.selects.keep(dst[:n]); n == 0 {
-		s.stats.Filtered++
-	}
-	if n == 0 {
-		dst[0] = bpf.Packet{Kind: bpf.KindNone, Time: f.time, Ordinal: s.stats.Seen}
-		return 1
-	}
-	for i := range dst[:n] {
-		dst[i].Time, dst[i].Ordinal = f.time, s.stats.Seen
-		if dst[i].Kind == bpf.KindPacket {
-			s.stats.Packets++
-		}
-	}
-	s.stats.Recorded++
-	s.stats.Bytes += uint64(f.wire)
-	return n
 }
 
 // advanced goes on after the first capture moved to its next frame, or not.
@@ -309,17 +274,12 @@ func (s *FileSource) Now() int64 { return s.latest }
 // ClockOffset implements [Source].
 func (s *FileSource) ClockOffset() int64 { return 0 }
 
-// Stats implements [Source]: the account as of the end of the last Read.
+// Stats implements [Source]: the account as of the end of the last Read, or of the
+// last Account.
 func (s *FileSource) Stats() Stats {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return s.published
-}
-
-func (s *FileSource) publish() {
-	s.mutex.Lock()
-	s.published = s.stats
-	s.mutex.Unlock()
+	return s.stats
 }
 
 // Progress says how many bytes of how many were read, compressed ones of

@@ -5,6 +5,8 @@ package collector
 import (
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 )
 
 // windowSize is how much of a capture is read at once: large enough that the
@@ -15,18 +17,43 @@ const windowSize = 256 << 10
 // invalidates what it has handed out.
 var errRefill = errors.New("window must be refilled")
 
+// memory is what a window's bytes stand in. It is used again when the window and
+// all that frames were handed to have dropped it.
+type memory struct {
+	bytes []byte
+	users atomic.Int32
+}
+
+var memories = sync.Pool{New: func() any { return &memory{bytes: make([]byte, windowSize)} }}
+
+// newMemory has room for n bytes, and one user.
+func newMemory(n int) *memory {
+	m := memories.Get().(*memory)
+	if len(m.bytes) < n {
+		m = &memory{bytes: make([]byte, n)}
+	}
+	m.users.Store(1)
+	return m
+}
+
+// drop is for a user that needs it no more.
+func (m *memory) drop() {
+	if m.users.Add(-1) == 0 && len(m.bytes) == windowSize { // larger ones are rare
+		memories.Put(m)
+	}
+}
+
 // window is the stretch of a stream that is in memory. Bytes are handed out
-// without copying and stay where they are until a refill without a turn, or the
-// second turn: two buffers take turns, so that what was read can be worked on
-// during the next read.
+// without copying and stay where they are until a refill; who keeps them beyond
+// becomes a user of the memory, which a turn then leaves alone.
 type window struct {
 	source io.Reader
-	buffer []byte
-	other  []byte // the buffer before
-	start  int    // of what is not yet consumed
-	end    int    // of what is there
-	wanted int    // bytes that the last failed peek asked for
-	err    error  // of source, to be told when everything before it is consumed
+	memory *memory // nil before anything was read
+	buffer []byte  // of memory
+	start  int     // of what is not yet consumed
+	end    int     // of what is there
+	wanted int     // bytes that the last failed peek asked for
+	err    error   // of source, to be told when everything before it is consumed
 }
 
 // peek returns the next n bytes, or errRefill. At the end of the stream it
@@ -53,15 +80,31 @@ func (w *window) missing(n int) error {
 // skip consumes n bytes that were peeked.
 func (w *window) skip(n int) { w.start += n }
 
-// turn moves what is not yet consumed to the other buffer, so that a refill
-// leaves alone what was handed out since the last turn.
+// turn moves what is not yet consumed to other memory, if this one has users
+// besides, so that a refill leaves it alone.
 func (w *window) turn() {
-	rest := w.buffer[w.start:w.end]
-	w.buffer, w.other = w.other, w.buffer
-	if len(w.buffer) < len(w.other) {
-		w.buffer = make([]byte, len(w.other))
+	if w.memory != nil && w.memory.users.Load() > 1 {
+		w.move(len(w.buffer))
 	}
+}
+
+// move goes on in other memory of at least n bytes.
+func (w *window) move(n int) {
+	old, rest := w.memory, w.buffer[w.start:w.end]
+	w.memory = newMemory(n)
+	w.buffer = w.memory.bytes
 	w.start, w.end = 0, copy(w.buffer, rest)
+	if old != nil {
+		old.drop()
+	}
+}
+
+// close gives the memory back.
+func (w *window) close() {
+	if w.memory != nil {
+		w.memory.drop()
+	}
+	*w = window{}
 }
 
 // refill reads until the bytes of the last failed peek are there or the source
@@ -83,9 +126,7 @@ func (w *window) refill() {
 // grow doubles the buffer. It is called only when the buffer is full, so a
 // length that no data stands behind costs no memory.
 func (w *window) grow() {
-	larger := make([]byte, max(2*len(w.buffer), windowSize))
-	copy(larger, w.buffer[:w.end])
-	w.buffer = larger
+	w.move(max(2*len(w.buffer), windowSize))
 }
 
 // rest returns a copy of what is there, n bytes at most.

@@ -71,7 +71,7 @@ func TestPipelineEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			source := &scripted{reads: tt.reads}
-			p := newPipeline(source, tracker.Config{}, log, &output{})
+			p := newPipeline(source, tracker.Config{}, 2, log, &output{})
 			if err := p.run(); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
 				t.Errorf("want error %v, got %v", tt.want, err)
 			}

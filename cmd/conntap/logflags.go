@@ -30,11 +30,16 @@ type logFlags struct {
 	local, near    string
 	seed           string
 	maxConnections int
+	shards         int
 	quiet          bool
 }
 
-// register adds the flags. maxConnections is the default of that flag.
-func (f *logFlags) register(fs *pflag.FlagSet, maxConnections int) {
+// shardsMax is the highest default of --shards: beyond, whoever writes the log is
+// busier than they are.
+const shardsMax = 8
+
+// register adds the flags. maxConnections and shards are the defaults of those.
+func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	f.format.of = []string{"text", "tsv", "json", "red"}
 	f.times.of = []string{"epoch", "millis", "iso8601"}
 	f.with.of = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid"}
@@ -65,6 +70,8 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections int) {
 	f.account = choice{"short", []string{"short", "full"}}
 	fs.Var(&f.account, "account", "what is said at the end of where all packets went: short: what is out of the\n"+
 		"ordinary; full: all, by interface, hook and CPU")
+	fs.IntVar(&f.shards, "shards", max(1, min(shards, shardsMax)), "track connections on so many goroutines; the log is the same for any\n"+
+		"number (each has its share of --max-connections)")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no account, no hints, no status line")
 }
 
@@ -85,6 +92,9 @@ func (f *logFlags) check() error {
 	}
 	if f.maxConnections < 0 {
 		return fmt.Errorf("--max-connections %d: want 0 or more", f.maxConnections)
+	}
+	if f.shards < 1 || f.shards > 256 {
+		return fmt.Errorf("--shards %d: want 1 to 256", f.shards)
 	}
 	if strings.ContainsRune(f.tag, os.PathSeparator) {
 		return fmt.Errorf("--tag %s: want a name without %c", f.tag, os.PathSeparator)

@@ -4,31 +4,10 @@ package main
 
 import (
 	"fmt"
-	"sync"
 
 	"conntap/cmd/conntap/internal/metrics"
 	"conntap/collector"
-	"conntap/tracker"
 )
-
-// publishedStats is the tracker's account as of the last batch, for other goroutines
-// than the tracker's.
-type publishedStats struct {
-	mu    sync.Mutex
-	stats tracker.Stats
-}
-
-func (p *publishedStats) publish(stats tracker.Stats) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.stats = stats
-}
-
-func (p *publishedStats) read() tracker.Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stats
-}
 
 // listen takes the address for metrics; nil if they are not asked for.
 func (f *runFlags) listen() (*metrics.Server, error) {
@@ -47,7 +26,7 @@ func (f *runFlags) snapshot(p *pipeline, source *collector.Live, devices *collec
 	return &metrics.Snapshot{
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(),
 		Latency: source.Latency(), Late: source.Stats().Late,
-		Connections: p.published.read(), MaxConnections: f.maxConnections, Sample: uint32(f.sample),
+		Connections: p.tracker.Stats(), MaxConnections: f.maxConnections, Sample: uint32(f.sample),
 		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(),
 	}
 }

@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	batchSize     = 8192                   // packets per Read: handing one over costs a wake-up
-	batchCount    = 2                      // one is read while the other is tracked
 	flushInterval = 500 * time.Millisecond // a row written is readable after at most that
 	lineInterval  = time.Second            // between two states of the status line
 	readPatience  = 300 * time.Millisecond // for a read of a file to return after a signal
@@ -26,13 +24,13 @@ const (
 	manyConns     = 50                     // a hint in between on so many
 )
 
-// pipeline takes packets from a source through the tracker to the log. One
-// goroutine reads the source, one writes the rows, and one between them tracks,
-// hears signals and redraws the line: a batch is read while the one before it is
-// tracked.
+// pipeline takes packets from a source through the tracker to the log. Reading,
+// parsing, tracking and writing are stages, each on goroutines of its own; one
+// goroutine between them keeps the batches in order, hears signals and redraws the
+// line.
 type pipeline struct {
 	source  collector.Source
-	tracker *tracker.Tracker
+	tracker *tracker.Shards
 	rows    *rowWriter
 	out     *output
 	// live asks to let time move on without packets, and to detach before the
@@ -42,30 +40,19 @@ type pipeline struct {
 	// lineText is what the status line says now.
 	lineText func(*pipeline) string
 
-	published publishedStats
-
-	gapped  uint64 // connections that lack payload
 	started time.Time
 	err     error // of detaching, or of the log
 	stopped bool  // by a signal
 	ending  bool  // by a signal, or because the log can't be written
 	blocked bool  // a read never returned; the source is not to be asked
 	unread  bool  // nobody reads the rows any more
-	open    uint64
 }
 
-// newPipeline connects the rooms. The tracker's connections go to the log.
-func newPipeline(source collector.Source, cfg tracker.Config, log *connlog.Writer, out *output) *pipeline {
-	p := &pipeline{source: source, rows: newRowWriter(log), out: out, started: time.Now()}
-	p.tracker = tracker.New(cfg, p.emit)
+// newPipeline connects the rooms. The connections of as many shards go to the log.
+func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *connlog.Writer, out *output) *pipeline {
+	p := &pipeline{source: source, rows: &rowWriter{log: log}, out: out, started: time.Now()}
+	p.tracker = tracker.NewShards(cfg, shards, p.rows.add)
 	return p
-}
-
-func (p *pipeline) emit(c *tracker.Conn) {
-	if c.MissedBytes > 0 {
-		p.gapped++
-	}
-	p.rows.add(c)
 }
 
 // run works until the source ends, a signal comes or the log can't be written,
@@ -78,7 +65,6 @@ func (p *pipeline) run() error {
 	signal.Ignore(syscall.SIGPIPE)
 
 	err := p.loop(signals)
-	p.open = p.tracker.Stats().Open
 	p.tracker.Close()
 	p.keep(p.rows.close())
 	p.keep(p.out.Close())
@@ -100,31 +86,22 @@ func (p *pipeline) keep(err error) {
 
 // loop tracks batches until the reader ends, by itself or because of end.
 func (p *pipeline) loop(signals chan os.Signal) error {
-	full, empty := make(chan *batch, batchCount), make(chan *batch, batchCount)
-	for range batchCount {
-		empty <- newBatch()
-	}
-	go readBatches(p.source, full, empty)
+	feed := newFeed(p.source, p.tracker, p.live)
 	flush, line := time.NewTicker(flushInterval), time.NewTicker(lineInterval)
 	defer flush.Stop()
 	defer line.Stop()
 	var giveUp <-chan time.Time
 	for {
 		select {
-		case b, more := <-full:
+		case b, more := <-feed.full:
 			if !more {
 				return nil
 			}
-			p.take(b)
-			if b.err != nil {
-				return sourceError(b.err)
-			}
-			if !p.ending || p.live {
-				empty <- b
+			if err := p.take(b); err != nil {
+				return sourceError(err)
 			}
 		case <-flush.C:
-			p.rows.flush()
-			p.keep(p.rows.failed())
+			p.keep(p.rows.flush())
 		case <-line.C:
 			p.show(p.lineText(p))
 			p.say(manyConns)
@@ -141,20 +118,21 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 				p.keep(p.source.Close()) // detaches; the reader goes on to the end
 				continue
 			}
-			close(empty)
+			close(feed.stop)
 			giveUp = time.After(readPatience)
 		}
 	}
 }
 
-// take tracks one batch.
-func (p *pipeline) take(b *batch) {
-	p.tracker.SetClockOffset(b.clockOffset)
-	p.tracker.Track(b.packets[:b.n])
-	if p.live && b.n == 0 {
-		p.tracker.Advance(b.now)
+// take has one batch tracked, and returns the error that came with it.
+func (p *pipeline) take(b *batch) error {
+	<-b.ready
+	if files, ok := p.source.(*collector.FileSource); ok {
+		files.Account(&b.frames)
 	}
-	p.published.publish(p.tracker.Stats())
+	err := b.err // the batch is not ours once it is tracked
+	p.tracker.Track(&b.Batch)
+	return err
 }
 
 // sourceError is the error of a source that ended, if it is one.

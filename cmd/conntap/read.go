@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ logs what was read so far and exits 0.`,
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
-	f.register(fs, 0)
+	f.register(fs, 0, runtime.NumCPU())
 	fs.BoolVar(&f.assumePayload, "assume-payload", false, "take packets that a snap length cut as captured whole")
 	fs.BoolVarP(&f.ignoreChecksums, "ignore-checksums", "C", false, "take packets with a wrong checksum as sound")
 	fs.StringArrayVarP(&f.files, "read", "r", nil, "capture `file`, the same as an argument")
@@ -106,7 +107,7 @@ func read(f *readFlags) error {
 	}
 	config := f.tracking()
 	config.Parser = parser
-	p := newPipeline(source, config, log, out)
+	p := newPipeline(source, config, f.shards, log, out)
 	p.quiet = f.quiet
 	p.lineText = func(p *pipeline) string { return progress(p, source) }
 	err = p.run()
@@ -120,7 +121,7 @@ func read(f *readFlags) error {
 	account := &screen.Account{
 		Title: f.title(p, summary), Size: summary.Size, Frames: p.source.Stats(),
 		First: summary.First, Last: summary.Last,
-		Connections: p.tracker.Stats(), Gapped: p.gapped, Omitted: p.rows.log.Omitted(), Elapsed: time.Since(p.started),
+		Connections: p.tracker.Stats(), Gapped: p.rows.gapped, Omitted: p.rows.log.Omitted(), Elapsed: time.Since(p.started),
 		Full:   f.account.value == "full",
 		Sample: uint32(f.sample),
 	}

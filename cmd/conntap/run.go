@@ -18,6 +18,7 @@ import (
 	"conntap/cmd/conntap/internal/metrics"
 	"conntap/cmd/conntap/internal/screen"
 	"conntap/collector"
+	"conntap/tracker"
 )
 
 // runFlags are the flags of run.
@@ -93,7 +94,7 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	fs.BoolVar(&f.verifyChecksums, "verify-checksums", false, "verify checksums, at some ns per packet: c in history for bad ones, which\n"+
 		"count for nothing else. One that the card has yet to fill in is sound")
 	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
-	f.register(fs, defaultMaxConnections)
+	f.register(fs, defaultMaxConnections, runtime.NumCPU()-1)
 	return c
 }
 
@@ -176,7 +177,7 @@ func run(f *runFlags) (err error) {
 	f.announce(source, server)
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
-	p := newPipeline(source, config, log, out)
+	p := newPipeline(source, config, f.shards, log, out)
 	p.live, p.quiet = true, f.quiet
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween
@@ -189,10 +190,10 @@ func run(f *runFlags) (err error) {
 	}
 	title := "conntap: detached"
 	if err == nil {
-		title += "; " + screen.Plural(p.open, "open connection") + " written"
+		title += "; " + screen.Plural(p.tracker.Stats().Closed[tracker.CauseEnd], "open connection") + " written"
 	}
 	account := &screen.Account{
-		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.gapped,
+		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.rows.gapped,
 		Omitted: p.rows.log.Omitted(), Live: true, Full: f.account.value == "full",
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(), Latency: source.Latency(),
 		Sample: uint32(f.sample),
