@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Measures conntap read beside softflowd -r on one capture of mixed traffic: runs
-# in turn, wall-clock and CPU seconds, medians. conntap writes its log to a file
-# system; softflowd has no collector to send to.
+# Measures conntap read beside softflowd -r and argus -r on one capture of mixed
+# traffic: runs in turn, wall-clock and CPU seconds, medians. conntap and argus
+# write to a file system; softflowd has no collector to send to.
 #
 #   PACKETS=3000000   size of the capture, which is made with hack/genpcap
 #   RUNS=5            runs of each
@@ -32,15 +32,19 @@ median() {
 go run ./hack/genpcap mix --packets "$packets" "$capture"
 cat "$capture" >/dev/null # into the page cache, for both
 for _ in $(seq "$runs"); do
-	rm -rf "$work/log"
+	rm -rf "$work/log" "$work/argus.out"
 	measure "$work/conntap" ./conntap read --format tsv --log-dir "$work/log" "$capture"
 	measure "$work/softflowd" softflowd -r "$capture"
+	measure "$work/argus" argus -r "$capture" -w "$work/argus.out"
 done
 
 echo "$packets packets, $(stat -c %s "$capture") bytes, $(nproc) CPUs, median of $runs runs in turn"
 echo "log: $(grep -vc '^#' "$work/log/conn.log") rows"
-for program in conntap softflowd; do
-	awk -v name="$program" -v wall="$(median "$work/$program" 1)" -v cpu="$(median "$work/$program" 2)" -v n="$packets" \
-		'BEGIN { printf "%-10s %7.2f s   %7.2f s CPU   %6.2f Mpps\n", name, wall, cpu, n / wall / 1e6 }'
+own=$(median "$work/conntap" 1)
+printf '%-10s %9s %9s %10s   %s\n' program wall CPU rate "conntap is"
+for program in conntap softflowd argus; do
+	awk -v name="$program" -v wall="$(median "$work/$program" 1)" -v cpu="$(median "$work/$program" 2)" -v n="$packets" -v own="$own" \
+		'BEGIN { printf "%-10s %7.2f s %7.2f s %5.2f Mpps", name, wall, cpu, n / wall / 1e6
+		if (name != "conntap") printf "   %.1f times as fast", wall / own
+		print "" }'
 done
-awk -v a="$(median "$work/softflowd" 1)" -v b="$(median "$work/conntap" 1)" 'BEGIN { printf "conntap is %.1f times as fast\n", a / b }'

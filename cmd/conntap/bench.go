@@ -39,8 +39,9 @@ func newBenchCommand() *cobra.Command {
 		Long: `Measure live capture on this machine. Frames are made in the kernel at a chosen rate,
 and go over a veth pair between two network namespaces of bench's own, which vanish
 with it. Each way in is measured in turn, in several rounds, beside a program that
-reads the clock and drops. Every packet offered must be logged, or counted where it
-was lost: if not, bench says so and exits with 1.
+reads the clock and drops. So does xdp with what it has recorded (run --xdp-action
+drop); the other ways pass it on to a stack that drops it. Every packet offered must
+be logged, or counted where it was lost: if not, bench says so and exits with 1.
 
 offered and logged are of the best round; lost is of all rounds together, as are
 delay (from a packet's time stamp until it is read), and ring, the highest fill.

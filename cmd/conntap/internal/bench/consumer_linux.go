@@ -19,9 +19,6 @@ const (
 	maxConnections = 1_000_000 // run's default
 )
 
-// ringUser is a source that can say how full its rings were.
-type ringUser interface{ Rings() []collector.RingFill }
-
 // consumer is conntap run without a terminal: it reads a source, tracks, and
 // formats rows, which nobody keeps.
 type consumer struct {
@@ -29,12 +26,11 @@ type consumer struct {
 	tracker *tracker.Tracker
 	log     *connlog.Writer
 
-	logged   uint64 // packets in logged connections
-	ringFill float64
-	latency  histogram
-	usage    usage // of the process, when the last row was written
-	err      error
-	done     chan struct{}
+	logged  uint64 // packets in logged connections
+	latency histogram
+	usage   usage // of the process, when the last row was written
+	err     error
+	done    chan struct{}
 }
 
 // consume starts reading. The fields are to be looked at after wait.
@@ -71,11 +67,6 @@ func (c *consumer) run() {
 	}
 	c.tracker.Close()
 	c.usage = processUsage()
-	if user, ok := c.source.(ringUser); ok {
-		for _, r := range user.Rings() {
-			c.ringFill = max(c.ringFill, float64(r.Highest)/float64(max(r.Size, 1)))
-		}
-	}
 }
 
 // take tracks packets, and notes how late they are.

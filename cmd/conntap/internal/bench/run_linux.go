@@ -61,7 +61,7 @@ const settling = time.Second
 func (b *bench) runCable(ctx context.Context, s subject, load Load, kernelTime bool) (*result, error) {
 	var captured *capture
 	err := b.cable.captured.do(func() (err error) {
-		captured, err = startCapture(s, capturedEnd, b.cable.capturedIndex, kernelTime, nil)
+		captured, err = b.startCapture(s, capturedEnd, b.cable.capturedIndex, kernelTime)
 		return err
 	})
 	if err != nil {
@@ -89,7 +89,7 @@ func (b *bench) runInterface(ctx context.Context, s subject, load Load, kernelTi
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	captured, err := startCapture(s, name, device.Attrs().Index, kernelTime, b.config.Warn)
+	captured, err := b.startCapture(s, name, device.Attrs().Index, kernelTime)
 	if err != nil {
 		return nil, err
 	}
@@ -170,13 +170,14 @@ type capture struct {
 	times cpuTimes
 	pause func() float64
 
+	ringFill float64
 	seen     uint64 // frames, by the programs' own count
 	segments uint64 // how many packets more than frames were recorded
 }
 
 // startCapture attaches the subject to an interface in the calling thread's
 // network namespace.
-func startCapture(s subject, name string, index int, kernelTime bool, warn func(string)) (_ *capture, err error) {
+func (b *bench) startCapture(s subject, name string, index int, kernelTime bool) (_ *capture, err error) {
 	c := &capture{subject: s}
 	defer func() {
 		if err != nil {
@@ -192,7 +193,7 @@ func startCapture(s subject, name string, index int, kernelTime bool, warn func(
 	if s.name == baselineName {
 		return c, c.attachBaseline(index)
 	}
-	c.live, err = collector.OpenLive(liveConfig(s, name, warn))
+	c.live, err = collector.OpenLive(b.liveConfig(s, name))
 	if err != nil {
 		return nil, err
 	}
@@ -205,11 +206,14 @@ func startCapture(s subject, name string, index int, kernelTime bool, warn func(
 	return c, err
 }
 
-func liveConfig(s subject, name string, warn func(string)) collector.LiveConfig {
-	return collector.LiveConfig{
-		Interfaces: []string{name}, Capture: s.capture,
-		Warn: warn,
+// liveConfig is what conntap run has by default, but that the cable's end is a port
+// for conntap alone: XDP in the driver ends packets there, as the baseline does.
+func (b *bench) liveConfig(s subject, name string) collector.LiveConfig {
+	c := collector.LiveConfig{Interfaces: []string{name}, Capture: s.capture, Warn: b.config.Warn}
+	if b.cable != nil && s.capture == collector.CaptureXDP {
+		c.XDPAction = collector.XDPDrop
 	}
+	return c
 }
 
 // attachBaseline attaches the program that reads the clock and drops.
@@ -283,6 +287,9 @@ func (c *capture) finish(do func(func() error) error, producers usage) (*result,
 		c.seen = r.account.Offered
 		return r, err
 	}
+	for _, ring := range c.live.Rings() { // there are none once Read has come to the end
+		c.ringFill = max(c.ringFill, float64(ring.Highest)/float64(ring.Size))
+	}
 	err = errors.Join(err, do(c.live.Close))
 	err = errors.Join(err, c.consumer.wait())
 	c.tally(r, producers)
@@ -301,7 +308,7 @@ func (c *capture) tally(r *result, producers usage) {
 	for _, n := range frames.Skipped {
 		r.account.Lost.Skipped += n
 	}
-	r.records, r.latency, r.ringFill = frames.Packets, c.consumer.latency, c.consumer.ringFill
+	r.records, r.latency, r.ringFill = frames.Packets, c.consumer.latency, c.ringFill
 	r.usage = c.consumer.usage.minus(c.usage).minus(producers)
 	r.steal, r.pause = stolenSince(c.times), c.pause()
 }
