@@ -248,3 +248,30 @@ func BenchmarkKernelFilter(b *testing.B) {
 		})
 	}
 }
+
+// TestFilterUnused has programs without a filter call no function: the verifier took
+// the call out.
+func TestFilterUnused(t *testing.T) {
+	requireBPF(t)
+	for _, tt := range []struct {
+		filter string
+		want   bool
+	}{{"", false}, {"tcp", true}} {
+		k := newFilterRun(t, conntapProgConntapXdp, bpf.HookXDP, tt.filter, func(c *conntapConfig) { c.Layers = 0 })
+		info, err := k.program.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		instructions, err := info.Instructions()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := false
+		for i := range instructions {
+			got = got || instructions[i].IsFunctionCall()
+		}
+		if got != tt.want {
+			t.Errorf("filter %q: a function is called: %v, want %v", tt.filter, got, tt.want)
+		}
+	}
+}
