@@ -177,6 +177,27 @@ func TestBalance(t *testing.T) {
 	}
 }
 
+// TestRecordedNeverFalls: frames that are found to be lost later are not taken off.
+func TestRecordedNeverFalls(t *testing.T) {
+	hooks := sample().Hooks
+	registry := newRegistry("", func() *Snapshot { return &Snapshot{Hooks: hooks} })
+	for _, tt := range []struct{ recorded, want uint64 }{{60, 120}, {50, 120}, {61, 121}} {
+		hooks[1].Recorded = tt.recorded
+		gathered, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range gathered {
+			if f.GetName() == "conntap_frames_recorded_total" && f.Metric[0].GetCounter().GetValue() != float64(tt.want) {
+				t.Errorf("%d recorded: want %d, got %v", tt.recorded, tt.want, f.Metric[0].GetCounter().GetValue())
+			}
+		}
+		if hooks[1].Recorded != tt.recorded {
+			t.Errorf("the rows of the source were changed: want %d, got %d", tt.recorded, hooks[1].Recorded)
+		}
+	}
+}
+
 func TestListen(t *testing.T) {
 	tests := []struct {
 		address  string
