@@ -413,8 +413,12 @@ func (l *Live) readCounters() []HookStats {
 }
 
 // noteLosses takes from the counters what was lost after the last batch, once all
-// batches up to now have been read: who lost it may never send another.
+// batches up to now have been read: who lost it may never send another. It does so
+// once in a while only, as it reads the counters of all CPUs.
 func (l *Live) noteLosses(now int64) {
+	if now-l.losses.settled < settleInterval && !l.detached.Load() {
+		return
+	}
 	lost := make(map[int]uint64)
 	for _, row := range l.HookStats() {
 		lost[lossStream(row.CPU, row.Hook)] += row.Lost

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"conntap/bpf"
 )
@@ -62,7 +63,7 @@ func (l *losses) note(stream int, lost uint64, from, to int64) {
 }
 
 // settle says that all that was lost before a time has been noted.
-func (l *losses) settle(time int64) { l.settled = max(l.settled, time) }
+func (l *losses) settle(until int64) { l.settled = max(l.settled, until) }
 
 // between is how many frames were lost from one time to another, at most: when a
 // frame was lost is known to about a batch and a millisecond.
@@ -72,6 +73,10 @@ func (l *losses) between(from, to int64) uint64 {
 	defer l.mu.Unlock()
 	return l.earliest.at(to) - l.latest.at(from)
 }
+
+// settleInterval is how long to wait, ns, before the counters of all CPUs are read
+// again.
+const settleInterval = int64(50 * time.Millisecond)
 
 const (
 	lossShiftLeast = 20 // steps are 2^20 ns apart: 1 ms
