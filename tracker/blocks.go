@@ -188,7 +188,7 @@ func (t *Tracker) gap(c connection, side int, length uint64) {
 		return
 	}
 	d := t.coldOf(c.hot)
-	t.addScaled(c, side, &d.side[side].gaps, 'G')
+	t.addScaled(c.hot, side, &d.side[side].gaps, 'G')
 	d.missed += length
 	t.stats.MissedBytes += length
 }

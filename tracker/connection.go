@@ -34,11 +34,10 @@ type hot struct {
 	protocol uint8
 	timeout  timeoutClass
 	bits     connectionBits
-	last     int64         // ns of the steady clock
-	service  service.Ref   // the application protocols
-	cold     uint32        // index into Tracker.cold, 0 if there was no need yet
-	offset   uint32        // index into Tracker.offsets: the wall clock at the first packet
-	letters  [2]letterBits // once-only letters written, by role: a flip does not swap them
+	last     int64        // ns of the steady clock
+	service  service.Ref  // the application protocols
+	cold     uint32       // index into Tracker.cold, 0 if there was no need yet
+	history  shortHistory // its first letters; more are in cold
 	endpoint [2]endpoint
 }
 
@@ -55,9 +54,9 @@ type warm struct {
 	closeAt      int64 // TCP: attempt timer, or removal after the close (bitClosing)
 	checkAt      int64 // TCP: expire check; UDP to a DNS port: session check
 
-	extra         uint32   // index into Tracker.extra, 0 if not asked for
-	history       [11]byte // its first letters; more are in cold
-	historyLength uint8
+	extra  uint32    // index into Tracker.extra, 0 if not asked for
+	offset uint32    // index into Tracker.offsets: the wall clock at the first packet
+	_      [2]uint32 // connections begin at a cache line's start
 }
 
 type connectionBits uint16
@@ -111,6 +110,7 @@ type endpoint struct {
 	state     TCPState
 	previous  TCPState // the state before
 	bits      endpointBits
+	letters   letterBits // once-only letters written, by role: a flip does not swap them
 }
 
 type endpointBits uint8
@@ -230,6 +230,7 @@ func (t *Tracker) flip(c connection) {
 	o, r := &c.endpoint[orig], &c.endpoint[resp]
 	if c.protocol == bpf.ProtocolTCP {
 		*o, *r = *r, *o
+		o.letters, r.letters = r.letters, o.letters
 	} else {
 		o.packets, r.packets = r.packets, o.packets
 		o.ipBytes, r.ipBytes = r.ipBytes, o.ipBytes
@@ -243,7 +244,7 @@ func (t *Tracker) flip(c connection) {
 		e.rtt[orig], e.rtt[resp] = e.rtt[resp], e.rtt[orig]
 	}
 	t.services.Flip(&c.service)
-	t.addLetter(c, '^')
+	t.addLetter(c.hot, '^')
 }
 
 func (d *cold) flip(protocol uint8) {

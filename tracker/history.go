@@ -18,6 +18,36 @@ const (
 	letterMultiFlag    // Q
 )
 
+// shortHistory is up to ten letters, 6 bits each from the lowest on, and their number
+// above.
+type shortHistory uint64
+
+const (
+	shortLetters    = 10
+	shortLetterBits = 6
+	shortLengthAt   = shortLetters * shortLetterBits
+
+	// loneSYNACK is the history of an originator's SYN-ACK and nothing else.
+	loneSYNACK = shortHistory('H' - letterBase | 1<<shortLengthAt)
+	letterBase = '@' // all letters, and ^, are less than 64 above it
+)
+
+func (h shortHistory) length() int { return int(h >> shortLengthAt) }
+
+// add appends a letter to less than ten.
+func (h *shortHistory) add(letter byte) {
+	*h |= shortHistory(letter-letterBase) << (h.length() * shortLetterBits)
+	*h += 1 << shortLengthAt
+}
+
+func (h shortHistory) appendTo(b []byte) []byte {
+	for n := h.length(); n > 0; n-- {
+		b = append(b, letterBase|byte(h)&(1<<shortLetterBits-1))
+		h >>= shortLetterBits
+	}
+	return b
+}
+
 // historyChunk holds letters beyond those in the connection itself.
 type historyChunk struct {
 	next   uint32
@@ -26,13 +56,12 @@ type historyChunk struct {
 }
 
 // addLetter appends a letter to the history, as it stands.
-func (t *Tracker) addLetter(c connection, letter byte) {
-	if int(c.historyLength) < len(c.history) {
-		c.history[c.historyLength] = letter
-		c.historyLength++
+func (t *Tracker) addLetter(c *hot, letter byte) {
+	if c.history.length() < shortLetters {
+		c.history.add(letter)
 		return
 	}
-	d := t.coldOf(c.hot)
+	d := t.coldOf(c)
 	if d.historyTail == 0 || int(t.letters.At(d.historyTail).length) == len(historyChunk{}.text) {
 		i, _ := t.letters.Get()
 		if d.historyTail == 0 {
@@ -48,23 +77,24 @@ func (t *Tracker) addLetter(c connection, letter byte) {
 }
 
 // addSideLetter appends a letter in the case of its side.
-func (t *Tracker) addSideLetter(c connection, side int, letter byte) {
+func (t *Tracker) addSideLetter(c *hot, side int, letter byte) {
 	t.addLetter(c, letter|byte(side)<<5) // side 1 makes it lower case
 }
 
 // addOnce appends a letter unless this role has written it, and tells whether.
-func (t *Tracker) addOnce(c connection, side int, bit letterBits, letter byte) bool {
-	if c.letters[side]&bit != 0 {
+func (t *Tracker) addOnce(c *hot, side int, bit letterBits, letter byte) bool {
+	e := &c.endpoint[side]
+	if e.letters&bit != 0 {
 		return false
 	}
-	c.letters[side] |= bit
+	e.letters |= bit
 	t.addSideLetter(c, side, letter)
 	return true
 }
 
 // addScaled counts an event and appends its letter when the count reaches 1, 10,
 // 100, ... (Zeek src/session/Session.cc, ScaledHistoryEntry).
-func (t *Tracker) addScaled(c connection, side int, count *uint32, letter byte) {
+func (t *Tracker) addScaled(c *hot, side int, count *uint32, letter byte) {
 	if *count == ^uint32(0) {
 		return
 	}
@@ -82,8 +112,8 @@ func isPowerOfTen(n uint32) bool {
 }
 
 // appendHistory appends the whole history to b.
-func (t *Tracker) appendHistory(b []byte, c connection) []byte {
-	b = append(b, c.history[:c.historyLength]...)
+func (t *Tracker) appendHistory(b []byte, c *hot) []byte {
+	b = c.history.appendTo(b)
 	if c.cold == 0 {
 		return b
 	}
@@ -116,16 +146,16 @@ func (t *Tracker) tcpLetter(c connection, side int, p *bpf.Packet, position uint
 		if p.Flags.Has(bpf.ACK) {
 			letter = 'H'
 		}
-		t.addPerPosition(c, side, letterSYN, letter, position)
+		t.addPerPosition(c.hot, side, letterSYN, letter, position)
 	case bpf.FIN:
-		t.addPerPosition(c, side, letterFIN, 'F', position+uint64(payload))
+		t.addPerPosition(c.hot, side, letterFIN, 'F', position+uint64(payload))
 	case bpf.RST:
-		t.addPerPosition(c, side, letterRST, 'R', position)
+		t.addPerPosition(c.hot, side, letterRST, 'R', position)
 	default:
 		if flags.Has(bpf.FIN | bpf.RST) {
-			t.addOnce(c, side, letterInconsistent, 'I')
+			t.addOnce(c.hot, side, letterInconsistent, 'I')
 		} else {
-			t.addOnce(c, side, letterMultiFlag, 'Q')
+			t.addOnce(c.hot, side, letterMultiFlag, 'Q')
 		}
 	}
 	return side
@@ -137,24 +167,24 @@ func (t *Tracker) tcpPlainLetter(c connection, side int, p *bpf.Packet, payload 
 	if payload == 0 && !p.Flags.Has(bpf.ACK) {
 		return side
 	}
-	if c.letters == [2]letterBits{letterSYN} && c.historyLength == 1 && c.history[0] == 'H' {
-		c.historyLength = 0
+	if c.history == loneSYNACK {
+		c.history = 0
 		t.flip(c) // leaves "^"
-		t.addLetter(c, 'h')
+		t.addLetter(c.hot, 'h')
 		c.bits = c.bits&^bitPartial | bitSeenOrig | bitSeenResp
 		side = 1 - side
 	}
 	if payload > 0 {
-		t.addOnce(c, side, letterData, 'D')
+		t.addOnce(c.hot, side, letterData, 'D')
 	} else {
-		t.addOnce(c, side, letterAck, 'A')
+		t.addOnce(c.hot, side, letterAck, 'A')
 	}
 	return side
 }
 
 // addPerPosition writes S, H, F or R: the first time, and again whenever it
 // stands at another position than the last one written.
-func (t *Tracker) addPerPosition(c connection, side int, bit letterBits, letter byte, position uint64) {
+func (t *Tracker) addPerPosition(c *hot, side int, bit letterBits, letter byte, position uint64) {
 	last := t.lastPosition(c, side, bit, position)
 	if last == nil {
 		t.addOnce(c, side, bit, letter)
@@ -172,11 +202,11 @@ func (t *Tracker) addPerPosition(c connection, side int, bit letterBits, letter 
 // lastPosition is where the position of the endpoint's last such letter is kept.
 // It is nil if that is zero, as it is at first, and would stay so: most
 // connections need no cold part for their SYNs.
-func (t *Tracker) lastPosition(c connection, side int, bit letterBits, position uint64) *uint64 {
+func (t *Tracker) lastPosition(c *hot, side int, bit letterBits, position uint64) *uint64 {
 	if c.cold == 0 && position == 0 {
 		return nil
 	}
-	d := &t.coldOf(c.hot).side[side]
+	d := &t.coldOf(c).side[side]
 	switch bit {
 	case letterSYN:
 		return &d.lastSYN

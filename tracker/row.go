@@ -7,7 +7,7 @@ import "conntap/bpf"
 // fillRow takes the snapshot of a connection that goes to the log.
 func (t *Tracker) fillRow(c connection) {
 	r := &t.row
-	history := t.appendHistory(r.History[:0], c)
+	history := t.appendHistory(r.History[:0], c.hot)
 	*r = Conn{
 		UID:         t.uid(c),
 		Start:       c.start,

@@ -27,7 +27,7 @@ func (t *Tracker) tcp(c connection, side int, p *bpf.Packet) {
 	e = &c.endpoint[side]
 	peer := &c.endpoint[1-side]
 	if p.Window == 0 && p.Flags&bpf.RST == 0 && peer.state != TCPClosed && e.state != TCPReset {
-		t.addScaled(c, side, &t.coldOf(c.hot).side[side].zeroWindows, 'W')
+		t.addScaled(c.hot, side, &t.coldOf(c.hot).side[side].zeroWindows, 'W')
 	}
 	if e.bits&peer.bits&bitDidClose == 0 {
 		c.last = p.Time
@@ -38,9 +38,9 @@ func (t *Tracker) tcp(c connection, side int, p *bpf.Packet) {
 	}
 	acked := t.acknowledge(c.hot, 1-side, p)
 	if t.updateLast(c.hot, side, p.Flags, past, payload) {
-		t.addScaled(c, side, &t.coldOf(c.hot).side[side].retransmits, 'T')
+		t.addScaled(c.hot, side, &t.coldOf(c.hot).side[side].retransmits, 'T')
 	}
-	if c.extra != 0 {
+	if t.hasExtra() {
 		t.measureHandshake(c, side, p)
 	}
 	side, closing := t.transition(c, side, p, payload)

@@ -20,17 +20,20 @@ func (t *Tracker) tcpInOrder(c *hot, side int, p *bpf.Packet) bool {
 		e.state != TCPEstablished || peer.state != TCPEstablished || e.bits|peer.bits != 0 {
 		return false
 	}
-	payload, letter := p.PayloadLength(), letterAck
+	payload, letter, letterText := p.PayloadLength(), letterAck, byte('A')
 	if payload > 0 {
-		letter = letterData
+		letter, letterText = letterData, 'D'
 	}
 	// Without a cold part no number has gone through 2^32, and positions are
 	// differences as they stand.
 	from, to, acked := p.Seq-e.start, p.Seq+payload-e.start, p.Ack-peer.start
-	if c.letters[side&1]&letter == 0 || p.Seq != e.last || p.Seq+payload < p.Seq || from != e.delivered ||
+	if p.Seq != e.last || p.Seq+payload < p.Seq || from != e.delivered ||
 		int32(to) < 0 || e.trim > from || to-e.trim > maxBuffered ||
 		p.Ack < peer.ack || int32(acked) < 0 || acked > peer.delivered {
 		return false
+	}
+	if e.letters&letter == 0 {
+		t.addOnce(c, side, letter, letterText)
 	}
 	c.last = p.Time
 	e.last += payload

@@ -102,7 +102,7 @@ func New(config Config, emit func(*Conn)) *Tracker {
 	t.SetClockOffset(0)
 	t.table.init()
 	t.connections.Reach(0) // which stands for no connection, and may be read
-	t.wheel.connections = &t.warm
+	t.wheel.connections, t.wheel.ahead = &t.warm, &t.connections.Array
 	t.wheel.next = never
 	t.reassembly.keyVLAN = config.KeyVLAN
 	if config.MaxConnections > 0 {
@@ -334,7 +334,7 @@ func (t *Tracker) open(hash uint64, p *bpf.Packet) (uint32, connection, int) {
 	c.bits = bitLive
 	c.endpoint[orig].openStream(p.Protocol)
 	c.endpoint[resp].openStream(p.Protocol)
-	if t.config.LinkLayer || t.config.RoundTrips || t.config.KeyVLAN {
+	if t.hasExtra() {
 		t.addExtra(c, p)
 	}
 	side := orig
@@ -384,6 +384,11 @@ func (e *endpoint) openStream(protocol uint8) {
 	} else {
 		e.setBytes(-1) // nothing sent yet
 	}
+}
+
+// hasExtra tells whether connections have an extra part.
+func (t *Tracker) hasExtra() bool {
+	return t.config.LinkLayer || t.config.RoundTrips || t.config.KeyVLAN
 }
 
 func (t *Tracker) addExtra(c connection, p *bpf.Packet) {

@@ -46,7 +46,7 @@ func (t *Tracker) udp(c connection, side int, p *bpf.Packet) bool {
 		return false
 	}
 	c.last = p.Time
-	t.addOnce(c, side, letterData, 'D')
+	t.addOnce(c.hot, side, letterData, 'D')
 	c.endpoint[side].addBytes(int64(p.Window) - udpHeaderLength)
 	if c.bits&bitDNS != 0 {
 		t.dns(c, side, p)
@@ -124,12 +124,12 @@ func (t *Tracker) ntp(c connection, side int, p *bpf.Packet) {
 func (t *Tracker) unknownPacket(c connection) {
 	if c.bits&bitUnknownPacket == 0 {
 		c.bits |= bitUnknownPacket
-		t.addLetter(c, 'X')
+		t.addLetter(c.hot, 'X')
 	}
 }
 
 // badChecksum writes C and leaves everything else as it is.
 func (t *Tracker) badChecksum(c connection, side int) {
 	t.stats.BadChecksums++
-	t.addScaled(c, side, &t.coldOf(c.hot).side[side].badChecksums, 'C')
+	t.addScaled(c.hot, side, &t.coldOf(c.hot).side[side].badChecksums, 'C')
 }

@@ -35,6 +35,10 @@ type wheel struct {
 	occupied    [wheelLevels][wheelSlots / 64]uint64
 	// ready holds the connections of the current tick, the next one last.
 	ready []readyEntry
+
+	ahead   *slab.Array[hot] // read before the connections come out; nil: not
+	unread  int              // so many of ready are to be read yet
+	touched uint64           // keeps the compiler from leaving the reads ahead out
 }
 
 // wheelChunk is a part of a slot.
@@ -100,6 +104,9 @@ func (w *wheel) cancel(c *warm) { c.due = never }
 func (w *wheel) pop(now int64) (i uint32, due int64) {
 	for {
 		for n := len(w.ready); n > 0; n = len(w.ready) {
+			if n <= w.unread {
+				w.readAhead()
+			}
 			e := w.ready[n-1]
 			if c := w.connections.At(e.index); c.due == e.due && c.order == e.order {
 				if e.due > now {
@@ -161,16 +168,53 @@ func (w *wheel) turn(level, slot int, tick int64) {
 	i := w.heads[level][slot]
 	w.heads[level][slot] = 0
 	w.occupied[level][slot/64] &^= 1 << (slot % 64)
+	if level > 0 {
+		i = w.reverse(i)
+	}
 	for i != 0 {
 		chunk := w.chunks.At(i)
-		for _, e := range chunk.entries[:chunk.length] {
-			w.handDown(e, level)
+		entries := chunk.entries[:chunk.length]
+		if level > 0 {
+			for _, e := range entries {
+				w.handDown(e, level)
+			}
+		} else { // the next one last, as in ready: what is nearly in order is sorted soon
+			for k := len(entries) - 1; k >= 0; k-- {
+				w.handDown(entries[k], level)
+			}
 		}
 		next := chunk.next
 		w.chunks.Put(i)
 		i = next
 	}
 	slices.SortFunc(w.ready, readyEntry.after)
+	w.unread = len(w.ready)
+}
+
+// reverse turns a slot's list around, so that the first in comes first.
+func (w *wheel) reverse(i uint32) (head uint32) {
+	for i != 0 {
+		chunk := w.chunks.At(i)
+		next := chunk.next
+		chunk.next = head
+		head, i = i, next
+	}
+	return head
+}
+
+// readAhead reads the next of ready, so that the waits for memory overlap.
+func (w *wheel) readAhead() {
+	to := len(w.ready)
+	w.unread = max(to-lookAhead, 0)
+	if w.ahead == nil {
+		return
+	}
+	var touched uint64
+	for _, e := range w.ready[w.unread:to] {
+		h := w.ahead.At(e.index)
+		touched += uint64(h.bits) + uint64(h.endpoint[resp].start)
+	}
+	w.touched = touched
 }
 
 func (w *wheel) handDown(e wheelEntry, level int) {
