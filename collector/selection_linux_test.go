@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -54,6 +55,7 @@ func TestLiveSelection(t *testing.T) {
 			}
 			l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, Capture: tt.capture, Selection: tt.selection})
 			newSender(t, "far").send(t, frames...)
+			awaitSeen(t, l, want.Seen)
 			packets := readAll(t, l)
 			if got := l.Stats().Counters; got != want || want.Recorded == 0 || want.Filtered == 0 {
 				t.Errorf("want %+v\ngot  %+v", want, got)
@@ -98,16 +100,32 @@ func TestLiveDrop(t *testing.T) {
 			newSender(t, "far").send(t, udpFrame(1, 30), udpFrame(2, 30), udpFrame(3, 30), arpFrame())
 			want := bpf.Counters{Seen: 4, Recorded: 2, Filtered: 1}
 			want.Skipped[bpf.ReasonARP] = 1
+			awaitSeen(t, l, want.Seen)
 			if packets := readAll(t, l); len(packets) != 2 {
 				t.Errorf("want 2 packets, got %d", len(packets))
 			}
 			if got := l.Stats().Counters; got != want {
 				t.Errorf("want %+v\ngot  %+v", want, got)
 			}
-			if got := stack.count(t); got != tt.stack {
+			got := stack.count(t)
+			for deadline := time.Now().Add(10 * time.Second); got < tt.stack && time.Now().Before(deadline); got += stack.count(t) {
+				time.Sleep(time.Millisecond)
+			}
+			if got != tt.stack {
 				t.Errorf("want the stack to get %d frames, got %d", tt.stack, got)
 			}
 		})
+	}
+}
+
+// awaitSeen waits until so many frames were seen: native XDP on a veth runs some time
+// after they were sent.
+func awaitSeen(t *testing.T, l *Live, frames uint64) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); l.Stats().Seen < frames; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("want %d frames seen, got %+v", frames, l.Stats())
+		}
 	}
 }
 
