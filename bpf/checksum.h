@@ -107,6 +107,11 @@ static __always_inline void end_checksum(struct frame *f, struct record_head *he
 		set_checksum(head, sum == 0xffff ? CHECKSUM_GOOD : CHECKSUM_BAD);
 }
 
+static __always_inline int is_bad(const struct record_head *head)
+{
+	return (head->state & STATE_CHECKSUM) >> STATE_CHECKSUM_SHIFT == CHECKSUM_BAD;
+}
+
 /* Adds the next CHUNK_SIZE bytes, or what is left; nonzero: they can't be loaded. */
 static __always_inline long add_chunk(struct walk *walk, int xdp)
 {

@@ -10,145 +10,134 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define TC_NEXT -1 /* TCX_NEXT, and clsact's TC_ACT_UNSPEC */
 
-/* Forgets the frame before. What else a record holds is set where it is read. */
-static __always_inline void start_frame(struct frame *f, int tagged, __u16 tci)
+/* xdp: what the context is. */
+#define SKB 0
+#define XDP 1
+#define XDP_LINEAR 2 /* all of the frame is in the linear part */
+
+/* What the context says of the frame. Nothing is known of what is in it. */
+static __always_inline void start_frame(struct frame *f, struct walk *walk, int xdp, enum hook hook)
 {
+	struct __sk_buff *skb = walk->ctx;
+	struct xdp_md *md = walk->ctx;
+
+	*f = (struct frame){.hook = hook, .at = walk->staging->used};
+	switch (xdp) {
+	case XDP:
+		f->length = bpf_xdp_get_buff_len(md);
+		break;
+	case XDP_LINEAR:
+		f->length = (void *)(long)md->data_end - (void *)(long)md->data;
+		break;
+	case SKB:
+		f->length = skb->len;
+		f->gso_size = skb->gso_size;
+		f->gso_segments = skb->gso_segs;
+		if (skb->vlan_present) { /* the stack took a tag off */
+			add_vlan(f, skb->vlan_tci);
+			f->off_tag = 1;
+		}
+	}
 	f->end = f->length;
-	f->offset = 0;
-	f->payload = 0;
-	f->at = sizeof(struct batch_header);
-	f->has_l2 = 0;
-	f->tagged = 0;
-	f->off_tag = 0;
-	f->labels = 0;
-	f->walked = 0;
-	f->routed = 0;
-	f->home = 0;
-	f->records = 0;
-	f->depth = 0;
-	f->tunnel = TUNNEL_NONE;
-	f->note = 0;
-	f->seen = 0;
-	f->l2.vlan = 0;
-	f->l2.inner_vlan = 0;
-	if (tagged) {
-		add_vlan(f, tci);
-		f->off_tag = 1;
-	}
 }
 
-/* Hands the records of a frame to user space, in a batch of their own. */
-static __always_inline void send_records(struct staging *s, enum hook hook, __u32 length,
-					 struct counters *counts)
+/* Reads the frame layer by layer, from its start. What direct access has found out is
+ * forgotten. */
+static __always_inline enum reason read_layers(struct walk *walk, int xdp, struct frame *f)
 {
-	__u64 flags;
-
-	s->header.version = WIRE_VERSION;
-	s->header.hook = hook;
-	s->header.cpu = bpf_get_smp_processor_id();
-	s->header.length = length;
-	s->header.sequence = s->sequence;
-	s->header.lost = s->lost;
-	s->header.base_ns = bpf_ktime_get_boot_ns();
-	flags = s->sequence & config.wakeup_mask ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
-	if (bpf_ringbuf_output(&ring, &s->header, length, flags)) {
-		s->lost++;
-		counts->lost++;
-		return;
-	}
-	s->sequence++;
-	counts->recorded++;
-}
-
-/* What the frame of `ctx` is, by the one path or the other. */
-static __always_inline enum reason parse(struct walk *walk, int xdp, void *data, void *data_end,
-					 int tagged, __u16 tci, __u32 *length)
-{
-	struct staging *s = walk->staging;
-	struct frame *f = &s->frame;
+	struct frame *kept = &walk->staging->frame;
 	enum reason reason;
 
-	start_frame(f, tagged, tci);
-	reason = parse_direct(s, data, data_end);
-	if (config.verify && config.layers && reason != PARSE_LAYERS &&
-	    begin_checksum(walk, xdp, (void *)&s->head) &&
-	    !direct_checksum(walk, xdp, &s->head, data, data_end)) {
-		reason = parse_layers(walk, xdp, LAYER_CHECKSUM);
-		*length = f->at & (RECORDS_SIZE * 2 - 8);
-		return reason;
-	}
-	if (config.verify && reason == PARSE_TUNNEL &&
-	    (s->head.state & STATE_CHECKSUM) >> STATE_CHECKSUM_SHIFT == CHECKSUM_BAD)
-		reason = REASON_NONE;
-	if (reason != PARSE_LAYERS && !is_selected(f, (void *)&s->head))
-		return PARSE_FILTERED;
-	if (reason != PARSE_LAYERS) {
-		*length = append_record(walk, xdp, (void *)&s->head, sizeof(s->header));
-		if (config.layers && reason == PARSE_TUNNEL) {
-			f->at = *length;
-			f->records = 1;
-			parse_layers(walk, xdp, LAYER_TUNNEL);
-			*length = f->at & (RECORDS_SIZE * 2 - 8);
-		}
-		return REASON_NONE;
-	}
-	if (!config.layers)
-		return REASON_LOAD;
-	start_frame(f, tagged, tci);
+	start_frame(kept, walk, xdp, f->hook);
 	reason = parse_layers(walk, xdp, config.link == LINK_ETHERNET ? LAYER_ETHERNET : LAYER_IP);
-	*length = f->at & (RECORDS_SIZE * 2 - 8);
+	f->at = kept->at;
+	f->start = kept->start;
 	return reason;
 }
 
-/* Counts the frame and, if there are packets in it, sends their records. */
-static __always_inline void account(struct walk *walk, int xdp, enum hook hook, void *data,
-				    void *data_end, int tagged, __u16 tci)
+/* Judges the checksum of what direct access has read, and ends it. */
+static __always_inline void verify_direct(struct walk *walk, int xdp, struct frame *f,
+					  struct record *r, void *data, void *data_end,
+					  enum reason reason)
 {
-	__u32 key = config.interface * HOOK_COUNT + hook;
-	struct counters *counts = bpf_map_lookup_elem(&counters, &key);
-	enum reason reason;
-	__u32 length;
+	struct frame *kept = &walk->staging->frame;
 
-	if (!counts)
+	*kept = *f;
+	if (kept->has_l2 && data + 2 * ETH_ALEN <= data_end)
+		__builtin_memcpy(&kept->l2, data, 2 * ETH_ALEN);
+	if (begin_checksum(walk, xdp, r) && !direct_checksum(walk, xdp, &r->head, data, data_end)) {
+		parse_layers(walk, xdp, LAYER_CHECKSUM);
+	} else {
+		kept->at = append_record(walk, xdp, kept, r, (void *)&kept->l2,
+					 kept->at & (BATCH_SIZE - 8));
+		kept->records = 1;
+		if (reason == PARSE_TUNNEL && !is_bad(&r->head))
+			parse_layers(walk, xdp, LAYER_TUNNEL);
+	}
+	f->at = kept->at;
+	f->start = kept->start;
+}
+
+/* Writes the records of the frame behind those of the batch. They end at f->at. */
+static __always_inline enum reason parse(struct walk *walk, int xdp, struct frame *f, void *data,
+					 void *data_end)
+{
+	struct staging *s = walk->staging;
+	__u32 at = f->at & (BATCH_SIZE - 8);
+	struct record *r = (void *)s->records + at;
+	enum reason reason = parse_direct(f, r, data, data_end);
+
+	if (reason == PARSE_LAYERS)
+		return config.layers ? read_layers(walk, xdp, f) : REASON_LOAD;
+	if (!is_selected(f, r))
+		return PARSE_FILTERED;
+	if (config.verify && config.layers) {
+		verify_direct(walk, xdp, f, r, data, data_end, reason);
+		return REASON_NONE;
+	}
+	f->at = append_record(walk, xdp, f, r, data, at);
+	if (config.layers && reason == PARSE_TUNNEL) {
+		s->frame = *f;
+		s->frame.records = 1;
+		parse_layers(walk, xdp, LAYER_TUNNEL);
+		f->at = s->frame.at;
+	}
+	return REASON_NONE;
+}
+
+/* Counts a frame and, if there are packets in it, sends their records on. */
+static __always_inline void tap(void *ctx, int xdp, enum hook hook, void *data, void *data_end)
+{
+	__u32 staging_key = hook, key = config.interface * HOOK_COUNT + hook;
+	struct counters *counts = bpf_map_lookup_elem(&counters, &key);
+	struct walk walk = {ctx, bpf_map_lookup_elem(&staging, &staging_key)};
+	enum reason reason;
+	struct frame f;
+
+	if (!counts || !walk.staging)
 		return;
 	counts->seen++;
-	reason = parse(walk, xdp, data, data_end, tagged, tci, &length);
-	if (reason == REASON_NONE)
-		send_records(walk->staging, hook, length, counts);
-	else if (reason == PARSE_FILTERED)
+	start_frame(&f, &walk, xdp, hook);
+	reason = parse(&walk, xdp, &f, data, data_end);
+	if (reason == REASON_NONE) {
+		counts->recorded++;
+		end_frame(walk.staging, hook, f.start, f.at);
+	} else if (reason == PARSE_FILTERED) {
 		counts->filtered++;
-	else if (reason < REASON_COUNT)
+	} else if (reason < REASON_COUNT) {
 		counts->skipped[reason]++;
+	}
 }
 
-static __always_inline int tap_xdp(struct xdp_md *xdp, __u32 length)
+static __always_inline int tap_xdp(struct xdp_md *md, int xdp)
 {
-	__u32 hook = HOOK_XDP;
-	struct walk walk = {xdp, bpf_map_lookup_elem(&staging, &hook)};
-	void *data = (void *)(long)xdp->data;
-	void *data_end = (void *)(long)xdp->data_end;
-	int verdict = config.drop ? XDP_DROP : XDP_PASS;
-
-	if (!walk.staging)
-		return verdict;
-	walk.staging->frame.length = length;
-	walk.staging->frame.gso_size = 0;
-	account(&walk, 1, HOOK_XDP, data, data_end, 0, 0);
-	return verdict;
+	tap(md, xdp, HOOK_XDP, (void *)(long)md->data, (void *)(long)md->data_end);
+	return config.drop ? XDP_DROP : XDP_PASS;
 }
 
-static __always_inline int tap_skb(struct __sk_buff *skb, __u32 hook)
+static __always_inline int tap_skb(struct __sk_buff *skb, enum hook hook)
 {
-	struct walk walk = {skb, bpf_map_lookup_elem(&staging, &hook)};
-	void *data = (void *)(long)skb->data;
-	void *data_end = (void *)(long)skb->data_end;
-
-	if (!walk.staging)
-		return TC_NEXT;
-	walk.staging->frame.length = skb->len;
-	walk.staging->frame.gso_size = skb->gso_size;
-	walk.staging->frame.gso_segments = skb->gso_segs;
-	account(&walk, 0, hook, data, data_end, skb->vlan_present, skb->vlan_tci);
+	tap(skb, SKB, hook, (void *)(long)skb->data, (void *)(long)skb->data_end);
 	return TC_NEXT;
 }
 
@@ -156,14 +145,14 @@ static __always_inline int tap_skb(struct __sk_buff *skb, __u32 hook)
 SEC("xdp.frags")
 int conntap_xdp(struct xdp_md *xdp)
 {
-	return tap_xdp(xdp, bpf_xdp_get_buff_len(xdp));
+	return tap_xdp(xdp, XDP);
 }
 
 /* For kernels and drivers without them. */
 SEC("xdp")
 int conntap_xdp_linear(struct xdp_md *xdp)
 {
-	return tap_xdp(xdp, xdp->data_end - xdp->data);
+	return tap_xdp(xdp, XDP_LINEAR);
 }
 
 SEC("tcx/ingress")
@@ -176,4 +165,44 @@ SEC("tcx/egress")
 int conntap_tc_egress(struct __sk_buff *skb)
 {
 	return tap_skb(skb, HOOK_TC_EGRESS);
+}
+
+/* What BPF_PROG_RUN hands to the programs below, in the place of a frame. */
+struct request {
+	__u32 cpu;
+	__u32 hook;
+};
+
+/* Sends what waits on a CPU, of all hooks. To be run on that CPU, as if a frame came
+ * in (BPF_F_TEST_XDP_LIVE_FRAMES), so that softirqs are off. */
+SEC("xdp")
+int conntap_flush(struct xdp_md *xdp)
+{
+	struct request *request = (void *)(long)xdp->data;
+
+	if ((void *)(request + 1) > (void *)(long)xdp->data_end)
+		return XDP_ABORTED;
+	flush(request->cpu, HOOK_XDP);
+	flush(request->cpu, HOOK_TC_INGRESS);
+	flush(request->cpu, HOOK_TC_EGRESS);
+	return XDP_DROP;
+}
+
+/* Makes a timer ready, and starts it: only that tells whether the kernel pins timers. */
+SEC("xdp")
+int conntap_start_timer(struct xdp_md *xdp)
+{
+	struct request *request = (void *)(long)xdp->data;
+	struct flush_timer *t;
+	__u32 key;
+
+	if ((void *)(request + 1) > (void *)(long)xdp->data_end)
+		return XDP_ABORTED;
+	key = request->cpu * HOOK_COUNT + request->hook;
+	t = bpf_map_lookup_elem(&timers, &key);
+	if (!t || bpf_timer_init(&t->timer, &timers, CLOCK_MONOTONIC) ||
+	    bpf_timer_set_callback(&t->timer, flush_late) ||
+	    bpf_timer_start(&t->timer, 0, TIMER_CPU_PIN))
+		return XDP_ABORTED;
+	return XDP_PASS;
 }

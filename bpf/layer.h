@@ -22,7 +22,7 @@ struct walk {
 /* The record that is being written. The mask is for the verifier. */
 static __always_inline struct record *record_of(struct staging *s)
 {
-	return (void *)&s->header + (s->frame.at & (RECORDS_SIZE - 8));
+	return (void *)s->records + (s->frame.at & RECORDS_MASK);
 }
 
 static __always_inline __u32 lesser(__u32 a, __u32 b)

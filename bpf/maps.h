@@ -27,15 +27,22 @@ struct config {
 	__u8 service;	   /* 1: record how a flow's first payload packets begin */
 	__u8 filter;	   /* 1: record what filter_frame lets pass */
 	__u8 drop;	   /* 1: XDP ends the way of every packet, recorded or not */
+	__u8 timers;	   /* 1: `timers` are started, and pinned to their CPUs */
 	__u32 sample;	   /* record one connection in so many; 0 and 1: all */
-	__u32 wakeup_mask; /* the reader is woken when (sequence & mask) == 0: 0 is always */
+	__u32 wakeup_mask; /* the reader is woken by a batch whose number & mask is 0 */
+	__u32 batch_bytes; /* a batch is sent once it is so long, header included, or longer: up to
+			    * BATCH_SIZE; 1: with each frame */
+	__u32 flush_ns;	   /* how long a record waits for others at most */
 };
 const volatile struct config config = {
-    .l2 = 1, .layers = 1, .tunnels = 1, .service = 1, .wakeup_mask = 255};
+    .l2 = 1, .layers = 1, .tunnels = 1, .service = 1, .wakeup_mask = 255, .batch_bytes = 1};
 
-/* Where the records of a frame begin is below this: the last one stands behind at
- * most one of 168 bytes and four of 176. It is of 400 at most, a fragment's. */
-#define RECORDS_SIZE 1024
+/* A batch's records, but for those of its last frame, end below this. */
+#define BATCH_SIZE 4096
+/* Below this end the records of a frame, whose last one of 400 bytes at most, a
+ * fragment's, stands behind at most one of 168 and four of 176. */
+#define RECORDS_SIZE 2048
+#define RECORDS_MASK (2 * BATCH_SIZE - 8) /* of a place in staging.records */
 
 #define CHUNK_SIZE 512 /* the most that bpf_csum_diff takes before kernel 6.13 */
 
@@ -73,12 +80,15 @@ struct frame {
 	__u16 type;	  /* EtherType, host byte order */
 	__u16 gso_size;
 	__u16 gso_segments;
+	__u8 hook;	    /* enum hook */
 	__u8 layer;	    /* enum layer */
 	__u8 protocol;	    /* of what stands at `offset` */
 	__u8 after_options; /* LAYER_OPTION: protocol after the header */
 	__u8 reason;	    /* enum reason, once parsing has ended */
 	__u16 payload;	    /* bytes of payload to be recorded */
-	__u16 at;	    /* where the record begins, from the batch's start */
+	__u16 at;	    /* where the record begins, in staging.records */
+	__u16 start;	    /* where the frame begins there, if it is sent on its own; else 0 */
+	__u32 dt_ns;	    /* since the batch's time, once there are records */
 	__be16 src_port;    /* of a UDP header: the tunnels in it go by them */
 	__be16 dst_port;
 
@@ -98,7 +108,6 @@ struct frame {
 	__u32 id;    /* block_tunnel.id */
 	__u8 flags;  /* LAYER_GTP_PACKET: the header's first two bytes */
 	__u8 message;
-	__u16 reserved;
 	__u32 sum;	/* LAYER_CHECKSUM: so far */
 	__u32 sum_at;	/* what is to be added next */
 	__u32 sum_left; /* bytes */
@@ -120,27 +129,46 @@ struct wire {
 	enum checksum_state checksum;
 	enum reason reason;
 	enum link link;
+	struct record_head head;
+	struct record_ipv4 ipv4;
+	struct record_ipv6 ipv6;
 	struct block_gso gso;
 	struct block_identity identity;
 	struct block_tunnel tunnel;
 	struct block_owner owner;
 };
 
-/* Written by one CPU for one hook alone: the batch stands here until the ring
- * takes it. On PREEMPT_RT one hook's program can be preempted by another's. */
+#define FLOW_SLOTS_BITS 12
+#define FLOW_PAYLOADS_MAX 4 /* of a flow's direction, that are recorded */
+#define FLOW_COUNT_MASK 7
+
+/* What one CPU writes for one hook alone, a batch as it grows above all. Nothing
+ * else touches it in between: XDP and TC ingress run in softirq, which doesn't nest;
+ * TC egress runs there or with softirqs disabled; so do BPF_PROG_RUN of live frames
+ * and, in softirq, a timer. On PREEMPT_RT one hook's program can be preempted by
+ * another's, hence one per hook. */
 struct staging {
-	__u64 sequence; /* frames recorded */
-	__u64 lost;	/* frames that found no room */
+	__u64 sequence;	 /* frames recorded before the batch */
+	__u64 lost;	 /* frames that found no room in the ring */
+	__u64 base_ns;	 /* time of the batch's first record */
+	__u32 batches;	 /* sent */
+	__u32 frames;	 /* in the batch */
+	__u32 used;	 /* length of the batch's records; 0: there is none */
+	__u32 armed;	 /* 1: the timer will come */
+	__u32 lost_hook; /* of a batch that found no room, while its frames are counted */
+	__u32 lost_at;
+	__u32 lost_end;
+	__u32 reserved;
 	struct wire wire[0];
 	struct frame frame;
-	struct batch_header header;
-	struct record_head head;
-	union {
-		struct record_ipv4 ipv4;
-		struct record_ipv6 ipv6;
-	};
-	__u8 more[2 * RECORDS_SIZE];
 	__u8 chunk[CHUNK_SIZE + 8] __attribute__((aligned(8)));
+	/* Flows by their hash, for a guess at what is new; two in one slot drive each
+	 * other out. Each is some of the hash's bits and, in FLOW_COUNT_MASK, the number
+	 * of payload packets that were seen. */
+	__u32 flows[1 << FLOW_SLOTS_BITS];
+	struct batch_header header;
+	/* As far as RECORDS_MASK goes, for the verifier, and the last record of a frame. */
+	__u8 records[2 * BATCH_SIZE + RECORDS_SIZE] __attribute__((aligned(8)));
 };
 
 /* A record in the batch, at frame.at. */
@@ -152,14 +180,23 @@ struct record {
 	};
 };
 
-/* Batches for user space. All CPUs, hooks and interfaces share it: the order of
- * reservation is the order of events. max_entries is bytes, set at load. */
-struct {
+/* Batches for user space. max_entries is bytes, set at load. */
+struct ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 24);
-} ring SEC(".maps");
+};
 
-/* Key: enum hook. Value: struct staging, of the CPU. Read by nobody else. */
+/* Key: CPU. Value: the ring that it writes to, put here at load: one of its own or,
+ * where each frame is sent at once, one for all, in which the order of reservation is
+ * the order of events. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct ring);
+} rings SEC(".maps");
+
+/* Key: enum hook. Value: struct staging, of the CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, HOOK_COUNT);
@@ -167,24 +204,33 @@ struct {
 	__type(value, struct staging);
 } staging SEC(".maps");
 
-#define FLOW_SLOTS 8192	    /* the most that a per-CPU value takes: 32 KiB */
-#define FLOW_PAYLOADS_MAX 4 /* of a flow's direction, that are recorded */
-#define FLOW_COUNT_MASK 7
-
-/* Flows by their hash, for a guess at what is new; two in one slot drive each other
- * out. Each is the hash's lower bits but FLOW_COUNT_MASK's, and there the number of
- * payload packets that were seen. */
-struct flows {
-	__u32 slots[FLOW_SLOTS];
+/* For user space, which maps it: what a CPU and hook has not put into its ring yet is
+ * not older than this. */
+struct pending {
+	__u64 since_ns;	   /* 0: there is nothing */
+	__u64 reserved[7]; /* a cache line */
 };
 
-/* One struct flows per CPU. Hooks share it: a race makes a guess wrong, no more. */
+/* Key: CPU * HOOK_COUNT + enum hook. Value: struct pending. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, HOOK_COUNT);
 	__type(key, __u32);
-	__type(value, struct flows);
-} flows_seen SEC(".maps");
+	__type(value, struct pending);
+} pending SEC(".maps");
+
+struct flush_timer {
+	struct bpf_timer timer;
+};
+
+/* Key: CPU * HOOK_COUNT + enum hook. Value: what sends a batch that waits. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HOOK_COUNT);
+	__type(key, __u32);
+	__type(value, struct flush_timer);
+} timers SEC(".maps");
 
 /* Key: config.interface * HOOK_COUNT + enum hook; max_entries is set at load.
  * Value: struct counters, per CPU. Read by user space. */

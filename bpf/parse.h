@@ -18,6 +18,7 @@
 #ifndef CONNTAP_PARSE_H
 #define CONNTAP_PARSE_H
 
+#include "batch.h"
 #include "checksum.h"
 #include "filter.h"
 #include "layer.h"
@@ -74,6 +75,17 @@ static __always_inline int has_transport(const struct frame *f, __u32 minimum)
 	return has(f, minimum) && transport_length(f) >= minimum;
 }
 
+/* The fields of the head that only some packets have. */
+static __always_inline void clear_transport(struct record_head *head)
+{
+	head->tcp_flags = 0;
+	head->window = 0;
+	head->src_port = 0;
+	head->dst_port = 0;
+	head->seq = 0;
+	head->ack = 0;
+}
+
 static __always_inline void fill_tcp(struct frame *f, struct record_head *head,
 				     const struct tcphdr *th)
 {
@@ -98,8 +110,11 @@ static __always_inline void fill_tcp(struct frame *f, struct record_head *head,
 static __always_inline void fill_udp(struct frame *f, struct record_head *head,
 				     const struct udphdr *uh)
 {
+	head->tcp_flags = 0;
 	head->src_port = uh->source;
 	head->dst_port = uh->dest;
+	head->seq = 0;
+	head->ack = 0;
 	f->src_port = uh->source;
 	f->dst_port = uh->dest;
 	head->window = bpf_ntohs(uh->len);
@@ -113,6 +128,7 @@ static __always_inline void fill_udp(struct frame *f, struct record_head *head,
 static __always_inline void fill_icmp(struct frame *f, struct record_head *head,
 				      const struct icmp_head *icmph)
 {
+	clear_transport(head);
 	head->window = icmph->type << 8 | icmph->code;
 	if (config.verify)
 		f->check = icmph->checksum;
@@ -136,17 +152,6 @@ struct cursor {
 	void *end;
 };
 
-/* The fields of the head that only some packets have. */
-static __always_inline void clear_transport(struct record_head *head)
-{
-	head->tcp_flags = 0;
-	head->window = 0;
-	head->src_port = 0;
-	head->dst_port = 0;
-	head->seq = 0;
-	head->ack = 0;
-}
-
 /* Whether a datagram is to be looked into: by its ports, or by how it begins. What
  * direct access can't see is. */
 static __always_inline enum reason direct_tunnel(const struct frame *f, const struct udphdr *uh,
@@ -162,13 +167,11 @@ static __always_inline enum reason direct_tunnel(const struct frame *f, const st
 	return may_be_tunnel(payload, length, cursor->end) ? PARSE_TUNNEL : REASON_NONE;
 }
 
-static __always_inline enum reason direct_transport(struct staging *s, struct cursor *cursor)
+static __always_inline enum reason direct_transport(struct frame *f, struct record_head *head,
+						    struct cursor *cursor)
 {
-	struct frame *f = &s->frame;
-	struct record_head *head = &s->head;
 	void *pos = cursor->pos;
 
-	clear_transport(head);
 	head->protocol = f->protocol;
 	switch (f->protocol) {
 	case IPPROTO_TCP:
@@ -196,6 +199,7 @@ static __always_inline enum reason direct_transport(struct staging *s, struct cu
 	case IPPROTO_NONE:
 		return PARSE_LAYERS;
 	}
+	clear_transport(head);
 	head->header_length = f->offset - f->ip_offset;
 	return REASON_NONE;
 }
@@ -213,9 +217,9 @@ static __always_inline int set_ip_length(struct frame *f, struct record_head *he
 	return length != 0 && f->ip_end <= f->length;
 }
 
-static __always_inline enum reason direct_ipv4(struct staging *s, struct cursor *cursor)
+static __always_inline enum reason direct_ipv4(struct frame *f, struct record *r,
+					       struct cursor *cursor)
 {
-	struct frame *f = &s->frame;
 	struct iphdr *iph = cursor->pos;
 	__u32 header;
 
@@ -226,15 +230,15 @@ static __always_inline enum reason direct_ipv4(struct staging *s, struct cursor 
 		return PARSE_LAYERS;
 	if (config.verify && (header > sizeof(*iph) || !is_intact(iph)))
 		return PARSE_LAYERS;
-	if (!set_ip_length(f, &s->head, bpf_ntohs(iph->tot_len), 0) || s->head.ip_length < header)
+	if (!set_ip_length(f, &r->head, bpf_ntohs(iph->tot_len), 0) || r->head.ip_length < header)
 		return PARSE_LAYERS;
-	s->ipv4.src = iph->saddr;
-	s->ipv4.dst = iph->daddr;
+	r->ipv4.src = iph->saddr;
+	r->ipv4.dst = iph->daddr;
 	f->ip_id = bpf_ntohs(iph->id);
 	f->protocol = iph->protocol;
 	f->offset = f->ip_offset + header;
 	cursor->pos += header;
-	return direct_transport(s, cursor);
+	return direct_transport(f, &r->head, cursor);
 }
 
 static __always_inline void copy_addresses(struct record_ipv6 *to, const struct ipv6hdr *ip6h)
@@ -242,30 +246,29 @@ static __always_inline void copy_addresses(struct record_ipv6 *to, const struct 
 	__builtin_memcpy(to, &ip6h->saddr, sizeof(*to));
 }
 
-static __always_inline enum reason direct_ipv6(struct staging *s, struct cursor *cursor)
+static __always_inline enum reason direct_ipv6(struct frame *f, struct record *r,
+					       struct cursor *cursor)
 {
-	struct frame *f = &s->frame;
 	struct ipv6hdr *ip6h = cursor->pos;
 
 	if (cursor->pos + sizeof(*ip6h) > cursor->end)
 		return PARSE_LAYERS;
 	if (is_extension(ip6h->nexthdr))
 		return PARSE_LAYERS;
-	if (!set_ip_length(f, &s->head, bpf_ntohs(ip6h->payload_len) + sizeof(*ip6h),
+	if (!set_ip_length(f, &r->head, bpf_ntohs(ip6h->payload_len) + sizeof(*ip6h),
 			   sizeof(*ip6h)))
 		return PARSE_LAYERS;
-	s->head.state |= STATE_IPV6;
-	copy_addresses(&s->ipv6, ip6h);
+	r->head.state |= STATE_IPV6;
+	copy_addresses(&r->ipv6, ip6h);
 	f->ip_id = bpf_ntohl(*(__be32 *)ip6h) & 0xfffff;
 	f->protocol = ip6h->nexthdr;
 	f->offset = f->ip_offset + sizeof(*ip6h);
 	cursor->pos += sizeof(*ip6h);
-	return direct_transport(s, cursor);
+	return direct_transport(f, &r->head, cursor);
 }
 
-static __always_inline enum reason direct_ethernet(struct staging *s, struct cursor *cursor)
+static __always_inline enum reason direct_ethernet(struct frame *f, struct cursor *cursor)
 {
-	struct frame *f = &s->frame;
 	struct ethhdr *eth = cursor->pos;
 	struct vlan_tag *tag;
 	__u16 type;
@@ -273,7 +276,6 @@ static __always_inline enum reason direct_ethernet(struct staging *s, struct cur
 	if (cursor->pos + sizeof(*eth) > cursor->end || !has_ethernet(f))
 		return PARSE_LAYERS;
 	f->has_l2 = 1;
-	__builtin_memcpy(&f->l2, eth, 2 * ETH_ALEN);
 	type = bpf_ntohs(eth->h_proto);
 	cursor->pos += sizeof(*eth);
 	f->offset = sizeof(*eth);
@@ -292,22 +294,23 @@ static __always_inline enum reason direct_ethernet(struct staging *s, struct cur
 	return type == ETH_P_IP || type == ETH_P_IPV6 ? REASON_NONE : PARSE_LAYERS;
 }
 
-static __always_inline enum reason parse_direct(struct staging *s, void *data, void *data_end)
+/* Fills what `f` needs for the record, which is `r`: all but the link addresses. */
+static __always_inline enum reason parse_direct(struct frame *f, struct record *r, void *data,
+						void *data_end)
 {
 	struct cursor cursor = {data, data_end};
-	struct frame *f = &s->frame;
 	__u8 version;
 
-	if (config.link == LINK_ETHERNET && direct_ethernet(s, &cursor) != REASON_NONE)
+	if (config.link == LINK_ETHERNET && direct_ethernet(f, &cursor) != REASON_NONE)
 		return PARSE_LAYERS;
 	if (cursor.pos + 1 > cursor.end)
 		return PARSE_LAYERS;
 	f->ip_offset = f->offset;
 	version = *(__u8 *)cursor.pos >> 4;
 	if (version == 4)
-		return direct_ipv4(s, &cursor);
+		return direct_ipv4(f, r, &cursor);
 	if (version == 6)
-		return direct_ipv6(s, &cursor);
+		return direct_ipv6(f, r, &cursor);
 	return PARSE_LAYERS;
 }
 
@@ -578,7 +581,6 @@ static __always_inline long layer_transport(struct walk *walk, int xdp)
 		struct icmp_head icmp;
 	} header;
 
-	clear_transport(head);
 	head->protocol = f->protocol;
 	switch (f->protocol) {
 	case IPPROTO_TCP:
@@ -601,6 +603,7 @@ static __always_inline long layer_transport(struct walk *walk, int xdp)
 		reason = REASON_NO_NEXT_HEADER;
 		break;
 	default:
+		clear_transport(head);
 		head->header_length = f->offset - f->ip_offset;
 	}
 	if (reason != REASON_NONE)
@@ -612,51 +615,54 @@ static __always_inline long layer_transport(struct walk *walk, int xdp)
 
 /* --- records -------------------------------------------------------------- */
 
-/* Appends one block to the batch, whose length `at` is; the new length. */
+/* Appends one block; where it ends. */
 #define APPEND(s, at, block)                                                                       \
 	({                                                                                         \
-		__builtin_memcpy((__u8 *)&(s)->header + (at), block, sizeof(*(block)));            \
+		__builtin_memcpy((s)->records + (at), block, sizeof(*(block)));                    \
 		(at) + sizeof(*(block));                                                           \
 	})
 
-/* Writes the blocks behind the addresses, but for the payload's. */
-static __always_inline __u32 append_blocks(struct staging *s, struct record_head *head, __u32 at)
+/* Writes the blocks behind the addresses, but for the payload's. `link` is the frame's
+ * two link addresses. */
+static __always_inline __u32 append_blocks(struct staging *s, struct frame *f,
+					   struct record_head *head, const __u16 *link, __u32 at)
 {
-	struct frame *f = &s->frame;
 	struct block_gso gso = {f->gso_size, f->gso_segments, 0};
 	struct block_identity identity = {f->ip_id, 0};
 	struct block_tunnel tunnel = {f->tunnel, f->depth, 0, f->id};
+	__u8 blocks = 0;
 
-	head->blocks = 0;
 	if (config.l2 && f->has_l2) {
-		head->blocks |= BLOCK_L2;
-		at = APPEND(s, at, &f->l2);
+		blocks |= BLOCK_L2;
+		__builtin_memcpy(s->records + at, link, 2 * ETH_ALEN);
+		at = APPEND(s, at + 2 * ETH_ALEN, &f->l2.vlan);
+		at = APPEND(s, at, &f->l2.inner_vlan);
 	}
 	if (head->state & STATE_FRAGMENT) {
-		head->blocks |= BLOCK_FRAGMENT;
+		blocks |= BLOCK_FRAGMENT;
 		at = APPEND(s, at, &f->fragment);
 	}
 	if (f->gso_size) {
-		head->blocks |= BLOCK_GSO;
+		blocks |= BLOCK_GSO;
 		at = APPEND(s, at, &gso);
 	}
 	if (config.identity) {
-		head->blocks |= BLOCK_IDENTITY;
+		blocks |= BLOCK_IDENTITY;
 		at = APPEND(s, at, &identity);
 	}
 	if (f->depth) {
-		head->blocks |= BLOCK_TUNNEL;
+		blocks |= BLOCK_TUNNEL;
 		at = APPEND(s, at, &tunnel);
 	}
+	head->blocks = blocks;
 	return at;
 }
 
 /* Writes the payload's block, padded with zeros; none if there is no payload. */
-static __always_inline __u32 append_payload(struct walk *walk, int xdp, struct record_head *head,
-					    __u32 at)
+static __always_inline __u32 append_payload(struct walk *walk, int xdp, struct frame *f,
+					    struct record_head *head, __u32 at)
 {
-	struct frame *f = &walk->staging->frame;
-	struct block_payload *block = (void *)&walk->staging->header + at;
+	struct block_payload *block = (void *)walk->staging->records + at;
 	__u32 start = f->ip_offset + head->header_length;
 	__u32 length;
 
@@ -673,22 +679,26 @@ static __always_inline __u32 append_payload(struct walk *walk, int xdp, struct r
 	return at + ((length + sizeof(*block) + 7) & 0x1f8);
 }
 
-/* Completes the record that begins at `at`; where it ends. */
-static __always_inline __u32 append_record(struct walk *walk, int xdp, struct record *r, __u32 at)
+/* Completes the record that begins at `at`; where it ends. The frame's first one has
+ * its time stamped. */
+static __always_inline __u32 append_record(struct walk *walk, int xdp, struct frame *f,
+					   struct record *r, const __u16 *link, __u32 at)
 {
 	struct staging *s = walk->staging;
 	__u32 end = at + sizeof(r->head);
 
+	if (f->records == 0)
+		f->dt_ns = stamp(s, f);
+	r->head.dt_ns = f->dt_ns;
 	end += r->head.state & STATE_IPV6 ? sizeof(r->ipv6) : sizeof(r->ipv4);
-	end = append_blocks(s, &r->head, end);
-	if (config.service && !s->frame.payload && is_first_payload(r))
-		s->frame.payload = PAYLOAD_SERVICE;
-	if (s->frame.payload && (xdp == 0 || config.layers))
-		end = append_payload(walk, xdp, &r->head, end);
+	end = append_blocks(s, f, &r->head, link, end);
+	if (config.service && !f->payload && is_first_payload(s, r))
+		f->payload = PAYLOAD_SERVICE;
+	if (f->payload && (xdp == 0 || config.layers))
+		end = append_payload(walk, xdp, f, &r->head, end);
 	r->head.words = (end - at) / 8;
-	r->head.kind = s->frame.depth ? RECORD_INNER : RECORD_PACKET;
+	r->head.kind = f->depth ? RECORD_INNER : RECORD_PACKET;
 	r->head.interface = config.interface;
-	r->head.dt_ns = 0;
 	return end;
 }
 
@@ -699,15 +709,15 @@ static __always_inline long layer_record(struct walk *walk, int xdp)
 	struct staging *s = walk->staging;
 	struct frame *f = &s->frame;
 	struct record *r = record_of(s);
-	__u8 state = r->head.state;
+	int carries = config.tunnels && may_carry(f->protocol) &&
+		      !(r->head.state & STATE_FRAGMENT) && !is_bad(&r->head);
 
 	if (!f->depth && !is_selected(f, r))
 		return finish(f, PARSE_FILTERED);
-	f->at = append_record(walk, xdp, r, (void *)r - (void *)&s->header);
+	f->at = append_record(walk, xdp, f, r, (void *)&f->l2, (void *)r - (void *)s->records);
 	f->records++;
 	f->note = 0;
-	if (config.tunnels && may_carry(f->protocol) && !(state & STATE_FRAGMENT) &&
-	    (state & STATE_CHECKSUM) >> STATE_CHECKSUM_SHIFT != CHECKSUM_BAD)
+	if (carries)
 		return go_on(f, LAYER_TUNNEL, f->offset);
 	return finish(f, REASON_NONE);
 }
@@ -720,12 +730,13 @@ static __always_inline void append_note(struct staging *s)
 	struct block_tunnel tunnel = {f->tunnel, f->depth, 0, 0};
 
 	__builtin_memset(&r->head, 0, sizeof(r->head) + sizeof(r->ipv4));
+	r->head.dt_ns = f->dt_ns;
 	r->head.words = (sizeof(r->head) + sizeof(r->ipv4) + sizeof(tunnel)) / 8;
 	r->head.kind = f->note;
 	r->head.blocks = BLOCK_TUNNEL;
 	r->head.interface = config.interface;
 	__builtin_memcpy((void *)r + sizeof(r->head) + sizeof(r->ipv4), &tunnel, sizeof(tunnel));
-	f->at = (f->at & (RECORDS_SIZE - 8)) + r->head.words * 8;
+	f->at = (f->at & RECORDS_MASK) + r->head.words * 8;
 }
 
 static __always_inline long next_layer(struct walk *walk, int xdp)

@@ -331,7 +331,7 @@ func tryCapture(kernel kernelVersion, p plan, r *InterfaceReport) error {
 	if p.ingress == ingressXDP && r.XDPProgram != 0 {
 		return xdpHeldError(r.Name, unix.EBUSY)
 	}
-	l, err := newLoader(kernel, 1, ringLeast)
+	l, err := newLoader(kernel, 1, transportConfig{cpus: 1, ringBytes: ringLeast, batchBytes: batchPerPacket})
 	if err != nil {
 		return err
 	}

@@ -25,9 +25,11 @@ type conntapConfig struct {
 	Service    uint8
 	Filter     uint8
 	Drop       uint8
-	_          [1]byte
+	Timers     uint8
 	Sample     uint32
 	WakeupMask uint32
+	BatchBytes uint32
+	FlushNs    uint32
 }
 
 type conntapCounters struct {
@@ -39,15 +41,33 @@ type conntapCounters struct {
 	Skipped  [23]uint64
 }
 
-type conntapFlows struct {
+type conntapFlushTimer struct {
 	_     structs.HostLayout
-	Slots [8192]uint32
+	Timer struct {
+		_ structs.HostLayout
+		_ [16]byte
+	}
+}
+
+type conntapPending struct {
+	_        structs.HostLayout
+	SinceNs  uint64
+	Reserved [7]uint64
 }
 
 type conntapStaging struct {
 	_        structs.HostLayout
 	Sequence uint64
 	Lost     uint64
+	BaseNs   uint64
+	Batches  uint32
+	Frames   uint32
+	Used     uint32
+	Armed    uint32
+	LostHook uint32
+	LostAt   uint32
+	LostEnd  uint32
+	Reserved uint32
 	Wire     [0]struct {
 		_          structs.HostLayout
 		Hook       uint32
@@ -58,7 +78,35 @@ type conntapStaging struct {
 		Checksum   uint32
 		Reason     uint32
 		Link       uint32
-		Gso        struct {
+		Head       struct {
+			_            structs.HostLayout
+			DtNs         uint32
+			Words        uint8
+			Kind         uint8
+			Blocks       uint8
+			State        uint8
+			Interface    uint16
+			Protocol     uint8
+			TcpFlags     uint8
+			HeaderLength uint16
+			Window       uint16
+			IpLength     uint32
+			SrcPort      uint16
+			DstPort      uint16
+			Seq          uint32
+			Ack          uint32
+		}
+		Ipv4 struct {
+			_   structs.HostLayout
+			Src uint32
+			Dst uint32
+		}
+		Ipv6 struct {
+			_   structs.HostLayout
+			Src [4]uint32
+			Dst [4]uint32
+		}
+		Gso struct {
 			_        structs.HostLayout
 			Size     uint16
 			Segments uint16
@@ -95,12 +143,17 @@ type conntapStaging struct {
 		Type         uint16
 		GsoSize      uint16
 		GsoSegments  uint16
+		Hook         uint8
 		Layer        uint8
 		Protocol     uint8
 		AfterOptions uint8
 		Reason       uint8
+		_            [1]byte
 		Payload      uint16
 		At           uint16
+		Start        uint16
+		_            [2]byte
+		DtNs         uint32
 		SrcPort      uint16
 		DstPort      uint16
 		HasL2        uint8
@@ -115,11 +168,10 @@ type conntapStaging struct {
 		Tunnel       uint8
 		Note         uint8
 		Seen         uint8
-		_            [2]byte
 		Id           uint32
 		Flags        uint8
 		Message      uint8
-		Reserved     uint16
+		_            [2]byte
 		Sum          uint32
 		SumAt        uint32
 		SumLeft      uint32
@@ -144,6 +196,8 @@ type conntapStaging struct {
 		}
 	}
 	_      [4]byte
+	Chunk  [520]uint8
+	Flows  [4096]uint32
 	Header struct {
 		_        structs.HostLayout
 		Version  uint8
@@ -154,47 +208,25 @@ type conntapStaging struct {
 		Lost     uint64
 		BaseNs   uint64
 	}
-	Head struct {
-		_            structs.HostLayout
-		DtNs         uint32
-		Words        uint8
-		Kind         uint8
-		Blocks       uint8
-		State        uint8
-		Interface    uint16
-		Protocol     uint8
-		TcpFlags     uint8
-		HeaderLength uint16
-		Window       uint16
-		IpLength     uint32
-		SrcPort      uint16
-		DstPort      uint16
-		Seq          uint32
-		Ack          uint32
-	}
-	Ipv4 struct {
-		_   structs.HostLayout
-		Src uint32
-		Dst uint32
-	}
-	_     [24]byte
-	More  [2048]uint8
-	Chunk [520]uint8
+	Records [10240]uint8
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	conntapMapCounters          = "counters"
-	conntapMapFlowsSeen         = "flows_seen"
-	conntapMapRing              = "ring"
-	conntapMapStaging           = "staging"
-	conntapProgConntapTcEgress  = "conntap_tc_egress"
-	conntapProgConntapTcIngress = "conntap_tc_ingress"
-	conntapProgConntapXdp       = "conntap_xdp"
-	conntapProgConntapXdpLinear = "conntap_xdp_linear"
-	conntapVarConfig            = "config"
+	conntapMapCounters           = "counters"
+	conntapMapPending            = "pending"
+	conntapMapRings              = "rings"
+	conntapMapStaging            = "staging"
+	conntapMapTimers             = "timers"
+	conntapProgConntapFlush      = "conntap_flush"
+	conntapProgConntapStartTimer = "conntap_start_timer"
+	conntapProgConntapTcEgress   = "conntap_tc_egress"
+	conntapProgConntapTcIngress  = "conntap_tc_ingress"
+	conntapProgConntapXdp        = "conntap_xdp"
+	conntapProgConntapXdpLinear  = "conntap_xdp_linear"
+	conntapVarConfig             = "config"
 )
 
 // loadConntap returns the embedded CollectionSpec for conntap.
@@ -239,20 +271,23 @@ type conntapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type conntapProgramSpecs struct {
-	ConntapTcEgress  *ebpf.ProgramSpec `ebpf:"conntap_tc_egress"`
-	ConntapTcIngress *ebpf.ProgramSpec `ebpf:"conntap_tc_ingress"`
-	ConntapXdp       *ebpf.ProgramSpec `ebpf:"conntap_xdp"`
-	ConntapXdpLinear *ebpf.ProgramSpec `ebpf:"conntap_xdp_linear"`
+	ConntapFlush      *ebpf.ProgramSpec `ebpf:"conntap_flush"`
+	ConntapStartTimer *ebpf.ProgramSpec `ebpf:"conntap_start_timer"`
+	ConntapTcEgress   *ebpf.ProgramSpec `ebpf:"conntap_tc_egress"`
+	ConntapTcIngress  *ebpf.ProgramSpec `ebpf:"conntap_tc_ingress"`
+	ConntapXdp        *ebpf.ProgramSpec `ebpf:"conntap_xdp"`
+	ConntapXdpLinear  *ebpf.ProgramSpec `ebpf:"conntap_xdp_linear"`
 }
 
 // conntapMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type conntapMapSpecs struct {
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	FlowsSeen *ebpf.MapSpec `ebpf:"flows_seen"`
-	Ring      *ebpf.MapSpec `ebpf:"ring"`
-	Staging   *ebpf.MapSpec `ebpf:"staging"`
+	Counters *ebpf.MapSpec `ebpf:"counters"`
+	Pending  *ebpf.MapSpec `ebpf:"pending"`
+	Rings    *ebpf.MapSpec `ebpf:"rings"`
+	Staging  *ebpf.MapSpec `ebpf:"staging"`
+	Timers   *ebpf.MapSpec `ebpf:"timers"`
 }
 
 // conntapVariableSpecs contains global variables before they are loaded into the kernel.
@@ -282,18 +317,20 @@ func (o *conntapObjects) Close() error {
 //
 // It can be passed to loadConntapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type conntapMaps struct {
-	Counters  *ebpf.Map `ebpf:"counters"`
-	FlowsSeen *ebpf.Map `ebpf:"flows_seen"`
-	Ring      *ebpf.Map `ebpf:"ring"`
-	Staging   *ebpf.Map `ebpf:"staging"`
+	Counters *ebpf.Map `ebpf:"counters"`
+	Pending  *ebpf.Map `ebpf:"pending"`
+	Rings    *ebpf.Map `ebpf:"rings"`
+	Staging  *ebpf.Map `ebpf:"staging"`
+	Timers   *ebpf.Map `ebpf:"timers"`
 }
 
 func (m *conntapMaps) Close() error {
 	return _ConntapClose(
 		m.Counters,
-		m.FlowsSeen,
-		m.Ring,
+		m.Pending,
+		m.Rings,
 		m.Staging,
+		m.Timers,
 	)
 }
 
@@ -308,14 +345,18 @@ type conntapVariables struct {
 //
 // It can be passed to loadConntapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type conntapPrograms struct {
-	ConntapTcEgress  *ebpf.Program `ebpf:"conntap_tc_egress"`
-	ConntapTcIngress *ebpf.Program `ebpf:"conntap_tc_ingress"`
-	ConntapXdp       *ebpf.Program `ebpf:"conntap_xdp"`
-	ConntapXdpLinear *ebpf.Program `ebpf:"conntap_xdp_linear"`
+	ConntapFlush      *ebpf.Program `ebpf:"conntap_flush"`
+	ConntapStartTimer *ebpf.Program `ebpf:"conntap_start_timer"`
+	ConntapTcEgress   *ebpf.Program `ebpf:"conntap_tc_egress"`
+	ConntapTcIngress  *ebpf.Program `ebpf:"conntap_tc_ingress"`
+	ConntapXdp        *ebpf.Program `ebpf:"conntap_xdp"`
+	ConntapXdpLinear  *ebpf.Program `ebpf:"conntap_xdp_linear"`
 }
 
 func (p *conntapPrograms) Close() error {
 	return _ConntapClose(
+		p.ConntapFlush,
+		p.ConntapStartTimer,
 		p.ConntapTcEgress,
 		p.ConntapTcIngress,
 		p.ConntapXdp,

@@ -154,7 +154,7 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	if err != nil {
 		return err
 	}
-	if l.loader, err = newLoader(kernel, len(interfaces), size); err != nil {
+	if l.loader, err = newLoader(kernel, len(interfaces), transportConfig{cpus: cpus, ringBytes: size, batchBytes: batchPerPacket}); err != nil {
 		return err
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
@@ -175,8 +175,7 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 
 // openRings maps what the programs write to.
 func (l *Live) openRings() error {
-	maps := []*ebpf.Map{l.loader.shared[conntapMapRing]}
-	for _, m := range maps {
+	for _, m := range l.loader.transport.rings {
 		r, err := openRing(m)
 		if err != nil {
 			return err
@@ -184,7 +183,7 @@ func (l *Live) openRings() error {
 		l.rings = append(l.rings, r)
 	}
 	var err error
-	if l.poll, err = newRingPoll(maps); err != nil {
+	if l.poll, err = newRingPoll(l.loader.transport.rings); err != nil {
 		return err
 	}
 	l.streams = newSingleStream(&l.rings[0].ring, l.losses)

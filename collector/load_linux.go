@@ -26,12 +26,13 @@ const (
 )
 
 // loader loads the capture programs, one at a time, each with the constants of
-// its interface. All share one ring and one set of counters.
+// its interface. All share the maps of one transport and one set of counters.
 type loader struct {
-	spec   *ebpf.CollectionSpec
-	kernel kernelVersion
-	clsact bool // TCX is not to be had
-	shared map[string]*ebpf.Map
+	spec      *ebpf.CollectionSpec
+	kernel    kernelVersion
+	clsact    bool // TCX is not to be had
+	shared    map[string]*ebpf.Map
+	transport *transport
 
 	noTunnels bool // the outermost packets alone
 	verify    bool // judge checksums
@@ -40,27 +41,42 @@ type loader struct {
 }
 
 // newLoader creates the maps that the programs share, for so many interfaces.
-func newLoader(kernel kernelVersion, interfaces int, ringBytes uint32) (*loader, error) {
+func newLoader(kernel kernelVersion, interfaces int, c transportConfig) (*loader, error) {
 	spec, err := loadConntap()
 	if err != nil {
 		return nil, fmt.Errorf("reading the BPF object: %w", err)
 	}
-	spec.Maps[conntapMapRing].MaxEntries = ringBytes
 	spec.Maps[conntapMapCounters].MaxEntries = uint32(interfaces * bpf.HookCount)
 	l := &loader{spec: spec, kernel: kernel, clsact: kernel.before(tcxKernel), shared: map[string]*ebpf.Map{}}
-	for _, name := range []string{conntapMapRing, conntapMapCounters, conntapMapStaging, conntapMapFlowsSeen} {
-		m, err := ebpf.NewMap(spec.Maps[name])
-		if err != nil {
-			l.close()
-			return nil, fmt.Errorf("creating the BPF map %q: %w", name, refusal(err))
-		}
-		l.shared[name] = m
+	if err := l.createMaps(c); err != nil {
+		l.close()
+		return nil, err
 	}
 	return l, nil
 }
 
+func (l *loader) createMaps(c transportConfig) error {
+	c.fit(l.spec)
+	for name, spec := range l.spec.Maps {
+		if spec.Type == ebpf.Array && spec.Flags&unix.BPF_F_RDONLY_PROG != 0 {
+			continue // constants: each program has its own
+		}
+		m, err := ebpf.NewMap(spec)
+		if err != nil {
+			return fmt.Errorf("creating the BPF map %q: %w", name, refusal(err))
+		}
+		l.shared[name] = m
+	}
+	var err error
+	l.transport, err = newTransport(l, c)
+	return err
+}
+
 // close releases the maps, which must not be in use by the loader's caller.
 func (l *loader) close() {
+	if l.transport != nil {
+		l.transport.close()
+	}
 	for _, m := range l.shared {
 		m.Close()
 	}
@@ -68,38 +84,28 @@ func (l *loader) close() {
 
 // load loads the program for hook, with the constants of the interface.
 func (l *loader) load(hook bpf.Hook, i *Interface, slot uint16) (*ebpf.Collection, error) {
-	spec := l.spec.Copy()
 	name := programNames[hook]
-	program := spec.Programs[name]
 	if hook == bpf.HookXDP && l.kernel.before(xdpFragsKernel) {
-		program = spec.Programs[conntapProgConntapXdpLinear]
+		name = conntapProgConntapXdpLinear
 	}
-	if hook != bpf.HookXDP && l.clsact {
-		program.AttachType = ebpf.AttachNone
-	}
-	spec.Programs = map[string]*ebpf.ProgramSpec{name: program}
-	if err := l.configure(spec, i, slot); err != nil {
+	config, err := l.config(i, slot)
+	if err != nil {
 		return nil, err
 	}
-	if l.selection.Filter != nil {
-		if err := installFilter(program, l.selection.Filter); err != nil {
-			return nil, err
-		}
-	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.shared})
+	collection, err := l.loadProgram(name, config, ebpf.ProgramOptions{}, l.installSelection)
 	if err != nil {
-		return nil, fmt.Errorf("%s: loading the BPF program %s: %w", i.Name, name, refusal(err))
+		return nil, fmt.Errorf("%s: %w", i.Name, err)
 	}
 	return collection, nil
 }
 
-func (l *loader) configure(spec *ebpf.CollectionSpec, i *Interface, slot uint16) error {
-	var config conntapConfig
-	variable := spec.Variables[conntapVarConfig]
-	if err := variable.Get(&config); err != nil {
-		return fmt.Errorf("reading the BPF program's constants: %w", err)
+// config is what the object says, for the interface.
+func (l *loader) config(i *Interface, slot uint16) (conntapConfig, error) {
+	config, err := l.defaults()
+	if err != nil {
+		return config, err
 	}
-	config.Interface, config.Link = slot, linkEthernet
+	config.Interface = slot
 	if i.hasBareIP() {
 		config.Link = linkIP
 	}
@@ -116,13 +122,54 @@ func (l *loader) configure(spec *ebpf.CollectionSpec, i *Interface, slot uint16)
 		config.Filter = 1
 	}
 	config.Sample = l.selection.Sample
+	return config, nil
+}
+
+// defaults are the constants that hold on this kernel for this transport.
+func (l *loader) defaults() (conntapConfig, error) {
+	var config conntapConfig
+	if err := l.spec.Variables[conntapVarConfig].Get(&config); err != nil {
+		return config, fmt.Errorf("reading the BPF program's constants: %w", err)
+	}
 	if l.kernel.before(xdpFragsKernel) {
 		config.Layers = 0 // no bpf_loop, no bpf_xdp_load_bytes
 	}
-	if err := variable.Set(config); err != nil {
-		return fmt.Errorf("setting the BPF program's constants: %w", err)
+	if l.transport != nil {
+		l.transport.configure(&config)
 	}
-	return nil
+	return config, nil
+}
+
+// installSelection puts the user's filter into a capture program.
+func (l *loader) installSelection(program *ebpf.ProgramSpec) error {
+	if l.selection.Filter == nil {
+		return nil
+	}
+	return installFilter(program, l.selection.Filter)
+}
+
+// loadProgram loads one program of the object with its constants, changed by each of
+// change.
+func (l *loader) loadProgram(name string, config conntapConfig, options ebpf.ProgramOptions, change ...func(*ebpf.ProgramSpec) error) (*ebpf.Collection, error) {
+	spec := l.spec.Copy()
+	program := spec.Programs[name]
+	for _, f := range change {
+		if err := f(program); err != nil {
+			return nil, err
+		}
+	}
+	if program.Type == ebpf.SchedCLS && l.clsact {
+		program.AttachType = ebpf.AttachNone
+	}
+	spec.Programs = map[string]*ebpf.ProgramSpec{name: program}
+	if err := spec.Variables[conntapVarConfig].Set(config); err != nil {
+		return nil, fmt.Errorf("setting the BPF program's constants: %w", err)
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.shared, Programs: options})
+	if err != nil {
+		return nil, fmt.Errorf("loading the BPF program %s: %w", name, refusal(err))
+	}
+	return collection, nil
 }
 
 // refusal says what the kernel's bare "operation not permitted" means to one

@@ -32,41 +32,43 @@ func requireBPF(t testing.TB) {
 // testRun is a capture program that the test feeds by BPF_PROG_RUN.
 type testRun struct {
 	hook     bpf.Hook
+	loader   *loader
 	program  *ebpf.Program
 	counters *ebpf.Map
-	ring     *sampleReader
+	rings    []*sampleReader
+	ring     *sampleReader // the only one, per packet
 	batch    bpf.Batch
+	next     []nextBatch // by CPU and hook
 	perCPU   []bpf.Counters
 	decoded  [bpf.PacketsMax + 1]bpf.Packet
 }
 
 // newTestRun loads the named program with its constants changed by edit, and itself
 // by each of change.
-func newTestRun(t testing.TB, name string, hook bpf.Hook, edit func(*conntapConfig), change ...func(*ebpf.ProgramSpec)) *testRun {
+func newTestRun(t testing.TB, name string, hook bpf.Hook, edit func(*conntapConfig), change ...func(*ebpf.ProgramSpec) error) *testRun {
 	t.Helper()
-	spec, err := loadConntap()
+	return newTransportRun(t, name, hook, transportConfig{batchBytes: batchPerPacket}, edit, change...)
+}
+
+// newTransportRun does so with the transport, whose rings are of 16 MiB unless it says.
+func newTransportRun(t testing.TB, name string, hook bpf.Hook, c transportConfig, edit func(*conntapConfig), change ...func(*ebpf.ProgramSpec) error) *testRun {
+	t.Helper()
+	kernel, _, err := runningKernel()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var config conntapConfig
-	if err := spec.Variables[conntapVarConfig].Get(&config); err != nil {
+	c.cpus, c.ringBytes = ebpf.MustPossibleCPU(), max(c.ringBytes, 1<<24)
+	l, err := newLoader(kernel, 1, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	config, err := l.defaults()
+	if err != nil {
 		t.Fatal(err)
 	}
 	edit(&config)
-	if err := spec.Variables[conntapVarConfig].Set(config); err != nil {
-		t.Fatal(err)
-	}
-	spec.Programs = map[string]*ebpf.ProgramSpec{name: spec.Programs[name]}
-	for _, f := range change {
-		f(spec.Programs[name])
-	}
-	spec.Maps[conntapMapCounters].MaxEntries = bpf.HookCount
-	if kernel, _, err := runningKernel(); err == nil && kernel.before(tcxKernel) {
-		spec.Programs[name].AttachType = ebpf.AttachNone
-	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats},
-	})
+	collection, err := l.loadProgram(name, config, ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats}, change...)
 	if err != nil {
 		var refusal *ebpf.VerifierError
 		if errors.As(err, &refusal) {
@@ -75,11 +77,16 @@ func newTestRun(t testing.TB, name string, hook bpf.Hook, edit func(*conntapConf
 		t.Fatalf("loading %s: %v", name, err)
 	}
 	t.Cleanup(collection.Close)
-	k := &testRun{hook: hook, program: collection.Programs[name], counters: collection.Maps[conntapMapCounters]}
-	if k.ring, err = openSamples(collection.Maps[conntapMapRing]); err != nil {
-		t.Fatal(err)
+	k := &testRun{hook: hook, loader: l, next: make([]nextBatch, c.cpus*bpf.HookCount), program: collection.Programs[name], counters: collection.Maps[conntapMapCounters]}
+	for _, m := range l.transport.rings {
+		r, err := openSamples(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.close() })
+		k.rings = append(k.rings, r)
 	}
-	t.Cleanup(func() { k.ring.close() })
+	k.ring = k.rings[0]
 	return k
 }
 
