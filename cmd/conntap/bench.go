@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,6 +28,7 @@ type benchFlags struct {
 	bench.Config
 	modes, transports choices
 	rate              packetRate
+	shards            int
 	asJSON, generate  bool
 	plot              string
 }
@@ -79,6 +81,7 @@ func (f *benchFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.Duration, "duration", 3*time.Second, "how long a run takes")
 	fs.IntVar(&f.Rounds, "rounds", 3, "how often each way in is measured")
 	fs.IntVar(&f.Producers, "producers", 1, "how many CPUs make frames")
+	fs.IntVar(&f.shards, "shards", max(1, min(runtime.NumCPU()-1, shardsMax)), "track connections on so many goroutines, as run does")
 	fs.BoolVar(&f.Baseline, "baseline", true, "measure a program that only reads the clock and drops, too")
 	fs.BoolVar(&f.Search, "lossless", true, "search for the highest rate without loss")
 	fs.StringVarP(&f.Interface, "interface", "i", "", "measure on interface `name`, with the traffic that there is")
@@ -99,6 +102,7 @@ func (f *benchFlags) complete(fs *pflag.FlagSet) error {
 		f.Transports = bench.Transports
 	}
 	f.Rate = float64(f.rate)
+	f.Consume = func(source collector.Source) (bench.Consumed, error) { return consume(source, f.shards) }
 	if f.generate && f.Interface == "" {
 		return errors.New("--generate-only wants --interface, a veth interface")
 	}
@@ -145,6 +149,8 @@ func (f *benchFlags) checkRuns() error {
 	switch {
 	case f.Rounds < 1:
 		return fmt.Errorf("--rounds %d: want 1 or more", f.Rounds)
+	case f.shards < 1 || f.shards > 256:
+		return fmt.Errorf("--shards %d: want 1 to 256", f.shards)
 	case f.Duration <= 0:
 		return fmt.Errorf("--duration %v: want more than 0", f.Duration)
 	}

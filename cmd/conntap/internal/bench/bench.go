@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"conntap/collector"
+	"conntap/tracker"
 )
 
 // Config says what to measure.
@@ -26,6 +27,8 @@ type Config struct {
 	Rounds int
 	// Search looks for the highest rate at which nothing is lost.
 	Search bool
+	// Consume tracks and logs what the source yields, until io.EOF.
+	Consume func(collector.Source) (Consumed, error)
 	// Interface is a network interface to measure as it is, without a load of
 	// bench's own; "": a cable.
 	Interface string
@@ -33,6 +36,12 @@ type Config struct {
 	Warn func(sentence string)
 	// Progress is told what is being done. Optional.
 	Progress func(string)
+}
+
+// Consumed is what became of the packets of a source.
+type Consumed struct {
+	Logged  uint64 // packets in rows of the log
+	Tracked tracker.Stats
 }
 
 // Load is the traffic that is offered.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,6 +20,7 @@ import (
 	"conntap/bpf"
 	"conntap/cmd/conntap/internal/affinity"
 	"conntap/collector"
+	"conntap/tracker"
 )
 
 // requireRoot skips the test without root, unless skipping is a failure.
@@ -136,6 +138,25 @@ func TestMeasureFails(t *testing.T) {
 	}
 }
 
+// consumeSource tracks all packets of a source.
+func consumeSource(source collector.Source) (Consumed, error) {
+	var c Consumed
+	connections := tracker.New(tracker.Config{}, func(conn *tracker.Conn) { c.Logged += conn.Orig.Packets + conn.Resp.Packets })
+	packets := make([]bpf.Packet, 4096)
+	for {
+		n, err := source.Read(packets)
+		connections.Track(packets[:n])
+		if err != nil {
+			connections.Close()
+			c.Tracked = connections.Stats()
+			if err == io.EOF {
+				err = nil
+			}
+			return c, err
+		}
+	}
+}
+
 func measure(t *testing.T, ctx context.Context, c Config) *Report {
 	t.Helper()
 	report, err := measureUnchecked(t, ctx, c)
@@ -149,6 +170,8 @@ func measureUnchecked(t *testing.T, ctx context.Context, c Config) (*Report, err
 	t.Helper()
 	cpus, err := affinity.Allowed()
 	must(t, err)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	c.Consume = consumeSource
 	report, err := Measure(ctx, c)
 	must(t, affinity.Confine(cpus))
 	home, homeErr := os.Readlink("/proc/self/ns/net")

@@ -58,9 +58,9 @@ func readUsage(who int) usage {
 	return usage{time.Duration(r.Utime.Nano()), time.Duration(r.Stime.Nano())}
 }
 
-// placeThreads chooses the producers' CPUs, the last ones that this process may use, and
-// keeps all its threads to the others. Those that are made later do as those that
-// make them. If no CPU is left, all share all.
+// placeThreads chooses the producers' CPUs, the last ones that this process may
+// use, and keeps all its threads to the others, as run --cpus does. If no CPU is
+// left, all share all.
 func placeThreads(producers int) (producerCPUs, consumerCPUs []int, err error) {
 	allowed, err := affinity.Allowed()
 	if err != nil {
@@ -74,6 +74,7 @@ func placeThreads(producers int) (producerCPUs, consumerCPUs []int, err error) {
 	if len(consumerCPUs) == 0 {
 		return producerCPUs, allowed, nil
 	}
+	runtime.GOMAXPROCS(len(consumerCPUs))
 	return producerCPUs, consumerCPUs, affinity.Confine(consumerCPUs)
 }
 

@@ -16,7 +16,7 @@ const (
 	plotLeft   = 190 // beside them, for the names
 	plotBar    = 22
 	plotStep   = 34
-	plotLength = 470 // of the longest bar
+	plotLength = 430 // of the longest bar
 )
 
 // WritePlot writes the rates of the best rounds as an SVG image, a bar a row:

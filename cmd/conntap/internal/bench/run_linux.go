@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -202,8 +203,8 @@ func (b *bench) startCapture(s subject, name string, index int, kernelTime bool)
 			return nil, err
 		}
 	}
-	c.consumer, err = consume(c.live)
-	return c, err
+	c.consumer = startConsumer(c.live, b.config.Consume)
+	return c, nil
 }
 
 // liveConfig is what conntap run has by default, but that the cable's end is a port
@@ -212,6 +213,9 @@ func (b *bench) liveConfig(s subject, name string) collector.LiveConfig {
 	c := collector.LiveConfig{Interfaces: []string{name}, Capture: s.capture, Warn: b.config.Warn}
 	if b.cable != nil && s.capture == collector.CaptureXDP {
 		c.XDPAction = collector.XDPDrop
+	}
+	if b.cable != nil && !slices.Contains(b.report.ConsumerCPUs, b.report.ProducerCPUs[0]) {
+		c.ReaderCPUs = b.report.ConsumerCPUs[:1] // as with run --cpus
 	}
 	return c
 }
@@ -291,7 +295,7 @@ func (c *capture) finish(do func(func() error) error, producers usage) (*result,
 		c.ringFill = max(c.ringFill, float64(ring.Highest)/float64(ring.Size))
 	}
 	err = errors.Join(err, do(c.live.Close))
-	err = errors.Join(err, c.consumer.wait())
+	err = errors.Join(err, c.consumer.wait(), c.live.Close())
 	c.tally(r, producers)
 	c.abandon()
 	return r, err
@@ -299,9 +303,9 @@ func (c *capture) finish(do func(func() error) error, producers usage) (*result,
 
 // tally fills in what the consumer found.
 func (c *capture) tally(r *result, producers usage) {
-	frames, connections := c.live.Stats(), c.consumer.tracker.Stats()
+	frames, connections := c.live.Stats(), &c.consumer.consumed.Tracked
 	c.seen, c.segments = frames.Seen, frames.Packets-frames.Recorded
-	r.account.Logged = c.consumer.logged
+	r.account.Logged = c.consumer.consumed.Logged
 	r.account.Lost = Losses{
 		Ring: frames.Lost, Filtered: frames.Filtered, Tracker: connections.Packets - connections.Counted,
 	}
