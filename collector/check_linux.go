@@ -137,7 +137,7 @@ func ringReport() (RingReport, error) {
 	if err != nil {
 		return RingReport{}, fmt.Errorf("counting CPUs: %w", err)
 	}
-	size, err := ringSize(0, cpus)
+	size, err := ringSize(0, cpus, cpus)
 	if err != nil {
 		return RingReport{}, err
 	}
@@ -146,7 +146,7 @@ func ringReport() (RingReport, error) {
 		return RingReport{}, fmt.Errorf("asking for the machine's memory: %w", err)
 	}
 	return RingReport{
-		CPUs: cpus, Bytes: uint64(size), Memory: uint64(system.Totalram) * uint64(system.Unit), MemoryLimit: memoryLimit(),
+		CPUs: cpus, Bytes: uint64(size) * uint64(cpus), Memory: uint64(system.Totalram) * uint64(system.Unit), MemoryLimit: memoryLimit(),
 	}, nil
 }
 

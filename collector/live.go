@@ -17,8 +17,11 @@ type LiveConfig struct {
 	Capture     Capture
 	Direction   Direction
 	Promiscuous Promiscuous
-	// RingBytes is the size of the ring between kernel and reader, rounded up to
-	// a power of two; 0 is 16 MiB per CPU, 256 MiB at most.
+	// Transport says how records get from the kernel to Read; "" is auto.
+	Transport Transport
+	// RingBytes is the size of the rings between kernel and reader, of all CPUs
+	// together, each rounded up to a power of two; 0 is 16 MiB per CPU, 256 MiB at
+	// most.
 	RingBytes int
 	// ReaderCPUs are the CPUs for the goroutine that calls Read, which then is given
 	// a thread of its own: best those to which no queue of the interfaces sends its
@@ -42,8 +45,28 @@ type LiveConfig struct {
 	// takes effect. Optional.
 	Warn func(sentence string)
 
-	clsact bool // attach by clsact even where TCX is to be had
+	clsact   bool // attach by clsact even where TCX is to be had
+	noTimers bool // flush by threads even where the kernel has timers for it
 }
+
+// Transport is how records get from the kernel to the reader.
+type Transport string
+
+// TransportBatched puts many records at a time into a ring of their CPU. Read merges
+// the packets of all CPUs by time.
+//
+// TransportPerPacket puts each record into the one ring at once, where the order is
+// that of events, and wakes the reader seldom. It is the simple way, to compare with.
+//
+// TransportAuto is batched where the kernel can: Linux 5.19 and later.
+const (
+	TransportAuto      Transport = "auto"
+	TransportBatched   Transport = "batched"
+	TransportPerPacket Transport = "per-packet"
+)
+
+// Transports are the choices, in the order in which help and errors name them.
+var Transports = []Transport{TransportAuto, TransportBatched, TransportPerPacket}
 
 // Attachment is what was obtained on one interface.
 type Attachment struct {
@@ -104,23 +127,25 @@ func addCounters(sum, c *bpf.Counters) {
 	}
 }
 
-// Sizes of the ring, bytes.
+// Sizes of rings, bytes.
 const (
 	ringPerCPU  = 16 << 20
-	ringLargest = 256 << 20
-	ringLeast   = 64 << 10 // a multiple of every page size
+	ringsMost   = 256 << 20 // together, unless the user wishes more
+	ringLeast   = 64 << 10  // a multiple of every page size
+	ringLargest = 1 << 30
 )
 
-// ringSize is the size of the ring that the kernel gets to see: a power of two.
-func ringSize(wish, cpus int) (uint32, error) {
+// ringSize is the size of each ring, if so many hold what the user wishes in all: a
+// power of two, as the kernel wants it.
+func ringSize(wish, cpus, rings int) (uint32, error) {
 	if wish == 0 {
-		wish = min(cpus*ringPerCPU, ringLargest)
+		wish = min(cpus*ringPerCPU, ringsMost)
 	}
-	if wish < 0 || wish > 1<<30 {
-		return 0, fmt.Errorf("ring of %d bytes: the kernel takes %d to %d", wish, ringLeast, 1<<30)
+	if wish < 0 || wish > rings*ringLargest {
+		return 0, fmt.Errorf("ring of %d bytes: the kernel takes %d to %d", wish, ringLeast, ringLargest)
 	}
 	size := ringLeast
-	for size < wish {
+	for size*rings < wish {
 		size *= 2
 	}
 	return uint32(size), nil

@@ -22,6 +22,9 @@ const (
 	// readTimeout is how long Read waits for packets: the kernel wakes it once
 	// in a while only, so that this bounds how old the last packets get.
 	readTimeout = 100 * time.Millisecond
+	// heldPause is how long packets wait, until those that they must not overtake are
+	// looked for again. The kernel's word about their ring says nothing then.
+	heldPause = time.Millisecond
 	// stampMargin is more than passes between a packet's time stamp and its place
 	// in the ring, even if the (virtual) CPU is taken away in between.
 	stampMargin = int64(10 * time.Millisecond)
@@ -78,7 +81,8 @@ func prepare(c *LiveConfig) ([]*Interface, []plan, error) {
 		c.Warn = func(string) {}
 	}
 	err := errors.Join(oneOf("capture", &c.Capture, Captures), oneOf("direction", &c.Direction, Directions),
-		oneOf("promiscuous", &c.Promiscuous, PromiscuousChoices), oneOf("xdp-action", &c.XDPAction, XDPActions))
+		oneOf("promiscuous", &c.Promiscuous, PromiscuousChoices), oneOf("transport", &c.Transport, Transports),
+		oneOf("xdp-action", &c.XDPAction, XDPActions))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,17 +154,13 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	if err != nil {
 		return fmt.Errorf("counting CPUs: %w", err)
 	}
-	size, err := ringSize(c.RingBytes, cpus)
-	if err != nil {
-		return err
-	}
-	if l.loader, err = newLoader(kernel, len(interfaces), transportConfig{cpus: cpus, ringBytes: size, batchBytes: batchPerPacket}); err != nil {
+	if err := l.load(c, kernel, len(interfaces), cpus); err != nil {
 		return err
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
 	l.loader.noTunnels, l.loader.verify = c.NoTunnels, c.VerifyChecksums
 	l.loader.selection, l.loader.drop = c.Selection, c.XDPAction == XDPDrop
-	if err := l.openRings(); err != nil {
+	if err := l.openRings(hooksOf(plans)); err != nil {
 		return err
 	}
 	l.advance(bootTime())
@@ -171,36 +171,6 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 		}
 	}
 	return nil
-}
-
-// openRings maps what the programs write to.
-func (l *Live) openRings() error {
-	for _, m := range l.loader.transport.rings {
-		r, err := openRing(m)
-		if err != nil {
-			return err
-		}
-		l.rings = append(l.rings, r)
-	}
-	var err error
-	if l.poll, err = newRingPoll(l.loader.transport.rings); err != nil {
-		return err
-	}
-	l.streams = newSingleStream(&l.rings[0].ring, l.losses)
-	return nil
-}
-
-// closeRings undoes openRings, or what there is of it.
-func (l *Live) closeRings() error {
-	var errs []error
-	if l.poll != nil {
-		errs = append(errs, l.poll.close())
-	}
-	for _, r := range l.rings {
-		errs = append(errs, r.close())
-	}
-	l.poll, l.rings = nil, nil
-	return errors.Join(errs...)
 }
 
 // attach carries out the plan for one interface.
@@ -272,6 +242,9 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 	}
 	l.streams.payloads.turn()
 	detached := l.detached.Load() // before the rings are found empty
+	if detached {
+		l.streams.finish()
+	}
 	n, err := l.fill(dst)
 	if n == 0 && err == nil && !detached {
 		n, err = l.fillLater(dst)
@@ -320,53 +293,57 @@ func (l *Live) end() (int, error) {
 	return 0, io.EOF
 }
 
-// fillLater waits for the kernel and tries again. If still nothing came, time
-// has moved on all the same.
-func (l *Live) fillLater(dst []bpf.Packet) (int, error) {
-	if err := l.poll.wait(readTimeout); err != nil {
-		return 0, err
+// fillLater waits for the kernel and tries again, also for what the packets that are
+// there must wait for.
+func (l *Live) fillLater(dst []bpf.Packet) (n int, err error) {
+	if !l.streams.waiting() {
+		if err := l.poll.wait(readTimeout); err != nil {
+			return 0, err
+		}
+		now := bootTime() // before the rings are found empty
+		n, err = l.fill(dst)
+		if n == 0 && err == nil && !l.streams.waiting() {
+			l.noteLosses(now)
+		}
 	}
-	now := bootTime() // before the ring is found empty
-	n, err := l.fill(dst)
-	if n == 0 && err == nil && l.rings[0].used() == 0 {
-		l.advance(now - stampMargin)
-		l.noteLosses(now)
+	for n == 0 && err == nil && l.streams.waiting() {
+		if err := pause(heldPause); err != nil {
+			return 0, err
+		}
+		n, err = l.fill(dst)
 	}
 	return n, err
 }
 
 // fill stores what is there in dst.
 func (l *Live) fill(dst []bpf.Packet) (int, error) {
-	l.streams.look(bootTime())
+	now := bootTime() // before the rings are looked at
+	l.streams.look(now)
 	n, err := l.streams.fill(dst)
-	l.advance(l.streams.complete() - stampMargin)
+	if !l.streams.merged() {
+		l.advance(l.singleNow(now, n))
+	} else if complete := l.streams.complete(); err == nil {
+		l.advance(complete)
+	}
 	return n, err
 }
 
-// Now implements Source. It trails the last packet's time stamp by 10 ms: a
-// packet stamped a little earlier may still be on its way into the ring.
+// singleNow is what Now is to be if all CPUs share a ring, in which nothing announces
+// the packets that are on their way.
+func (l *Live) singleNow(now int64, n int) int64 {
+	if n == 0 && l.rings[0].used() == 0 {
+		return now - stampMargin
+	}
+	return l.streams.complete() - stampMargin
+}
+
+// Now implements Source. It trails time by what is announced and not yet there, or
+// with TransportPerPacket by 10 ms: a packet stamped a little earlier may still be
+// on its way into the ring.
 func (l *Live) Now() int64 { return l.now.Load() }
 
 // ClockOffset implements Source.
 func (l *Live) ClockOffset() int64 { return l.offset.Load() }
-
-// Rings says how full the rings are.
-func (l *Live) Rings() []RingFill {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.loader == nil {
-		return l.finalRings
-	}
-	return l.readRings()
-}
-
-func (l *Live) readRings() []RingFill {
-	rings := make([]RingFill, 0, len(l.rings))
-	for _, r := range l.rings {
-		rings = append(rings, RingFill{CPU: -1, Used: r.used(), Highest: r.highest.Load(), Size: r.size()})
-	}
-	return rings
-}
 
 // Latency says how long packets took until Read returned them.
 func (l *Live) Latency() Latency { return l.latency.read() }
@@ -447,6 +424,7 @@ func (l *Live) Close() error {
 	l.closed = true
 	err := l.detach()
 	waitForPrograms()
+	err = errors.Join(err, l.loader.transport.flush())
 	l.detached.Store(true)
 	return err
 }

@@ -155,13 +155,31 @@ func checkNothingLeft(t *testing.T, name string) {
 	}
 }
 
+// eachTransport runs a test in every way of getting records out of the kernel.
+func eachTransport(t *testing.T, test func(*testing.T, LiveConfig)) {
+	for _, c := range []LiveConfig{
+		{Transport: TransportBatched},
+		{Transport: TransportBatched, noTimers: true},
+		{Transport: TransportPerPacket},
+	} {
+		name := string(c.Transport)
+		if c.noTimers {
+			name += ", flushed by threads"
+		}
+		t.Run(name, func(t *testing.T) { test(t, c) })
+	}
+}
+
 // TestLiveOrder sees packets of several interfaces in one stream, in order, with
 // times of the kernel's clock.
-func TestLiveOrder(t *testing.T) {
+func TestLiveOrder(t *testing.T) { eachTransport(t, testLiveOrder) }
+
+func testLiveOrder(t *testing.T, c LiveConfig) {
 	enterNamespace(t)
 	addVeth(t, "tap0", "far0")
 	addVeth(t, "tap1", "far1")
-	l := openLive(t, LiveConfig{Interfaces: []string{"tap0", "tap1"}})
+	c.Interfaces = []string{"tap0", "tap1"}
+	l := openLive(t, c)
 	before := bootTime()
 	senders := []*sender{newSender(t, "far0"), newSender(t, "far1")}
 	for port := range uint16(500) {
@@ -186,10 +204,17 @@ func TestLiveOrder(t *testing.T) {
 
 // TestLiveNow holds that time moves on without packets, and that every packet
 // stamped before Now has been read.
-func TestLiveNow(t *testing.T) {
+func TestLiveNow(t *testing.T) { eachTransport(t, testLiveNow) }
+
+func testLiveNow(t *testing.T, c LiveConfig) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
-	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}})
+	c.Interfaces = []string{"tap"}
+	l := openLive(t, c)
+	least, most := stampSlack, stampSlack+int64(readTimeout)
+	if c.Transport == TransportPerPacket {
+		least, most = stampMargin, stampMargin+int64(readTimeout)
+	}
 	far := newSender(t, "far")
 	dst := make([]bpf.Packet, 7)
 	var read, idle int
@@ -207,7 +232,7 @@ func TestLiveNow(t *testing.T) {
 		}
 		if n == 0 {
 			idle++
-			if lag := bootTime() - l.Now(); lag < stampMargin || lag > stampMargin+int64(readTimeout) {
+			if lag := bootTime() - l.Now(); lag < least || lag > most {
 				t.Errorf("idle: Now lags by %d ns", lag)
 			}
 		}
@@ -458,19 +483,27 @@ func filterNames(t *testing.T, handle *netlink.Handle, index int) []string {
 
 // TestLiveDrains fills the ring beyond its size while nobody reads: what fits
 // comes after Close, and the rest is counted as lost.
-func TestLiveDrains(t *testing.T) {
+func TestLiveDrains(t *testing.T) { eachTransport(t, testLiveDrains) }
+
+func testLiveDrains(t *testing.T, c LiveConfig) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
-	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast})
+	c.Interfaces, c.RingBytes = []string{"tap"}, ringLeast
+	l := openLive(t, c)
+	toOneCPU(t)
 	far, frame := newSender(t, "far"), udpFrame(1, 30)
 	const sent = 2000
 	for range sent {
 		far.send(t, frame)
 	}
-	if r := l.Rings()[0]; r.Size != ringLeast || r.Used < r.Size*9/10 {
-		t.Errorf("want a ring of %d bytes that is full, got %+v", ringLeast, r)
+	rings := l.Rings()
+	if r := rings[0]; r.Size != ringLeast || r.Used < r.Size*9/10 {
+		t.Errorf("want a ring of %d bytes that is full, got %+v", ringLeast, rings)
 	}
 	packets := readAll(t, l)
+	if r := l.Rings()[0]; r.Used != 0 || r.Highest < r.Size*9/10 {
+		t.Errorf("want an empty ring that was full, got %+v", r)
+	}
 	stats := l.Stats()
 	if stats.Seen != sent || stats.Recorded != uint64(len(packets)) || stats.Lost != sent-stats.Recorded || stats.Lost == 0 {
 		t.Errorf("want %d = %d recorded + lost, got %+v", sent, len(packets), stats)
@@ -485,7 +518,9 @@ func TestLiveDrains(t *testing.T) {
 func TestLostBetween(t *testing.T) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
-	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast})
+	l := openLive(t, LiveConfig{
+		Interfaces: []string{"tap"}, RingBytes: ringLeast, Transport: TransportPerPacket, // losses are known to the packet
+	})
 	far, frame := newSender(t, "far"), udpFrame(1, 30)
 	const ms = int64(time.Millisecond)
 	dst := make([]bpf.Packet, 4096)
@@ -537,10 +572,13 @@ func TestLostBetween(t *testing.T) {
 
 // TestLiveReadsThrough keeps the ring going round many times, with dst of every
 // length, and payloads that must stand until the next Read.
-func TestLiveReadsThrough(t *testing.T) {
+func TestLiveReadsThrough(t *testing.T) { eachTransport(t, testLiveReadsThrough) }
+
+func testLiveReadsThrough(t *testing.T, c LiveConfig) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
-	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast})
+	c.Interfaces, c.RingBytes = []string{"tap"}, ringLeast
+	l := openLive(t, c)
 	far := newSender(t, "far")
 	var sent, got int
 	for round := range 300 {
@@ -573,7 +611,13 @@ func TestLiveLeaks(t *testing.T) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
 	cycle := func() {
-		for _, c := range []LiveConfig{{Capture: CaptureXDP, Direction: DirectionBoth}, {}, {clsact: true}} {
+		for _, c := range []LiveConfig{
+			{Capture: CaptureXDP, Direction: DirectionBoth},
+			{},
+			{clsact: true},
+			{noTimers: true},
+			{Transport: TransportPerPacket},
+		} {
 			c.Interfaces, c.RingBytes = []string{"tap"}, ringLeast
 			l, err := OpenLive(c)
 			must(t, err)

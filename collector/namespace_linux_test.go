@@ -35,6 +35,17 @@ func enterNamespace(t testing.TB) {
 	}
 }
 
+// toOneCPU keeps the test's thread, and with it what it sends, on CPU 0 until the
+// test ends.
+func toOneCPU(t testing.TB) {
+	t.Helper()
+	var all, one unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &all))
+	one.Set(0)
+	must(t, unix.SchedSetaffinity(0, &one))
+	t.Cleanup(func() { must(t, unix.SchedSetaffinity(0, &all)) })
+}
+
 // addVeth makes a pair of interfaces that are up and carry no address.
 func addVeth(t testing.TB, name, peer string) {
 	t.Helper()

@@ -75,4 +75,13 @@ func (p *ringPoll) wait(timeout time.Duration) error {
 	return nil
 }
 
+// pause returns after d, or a little sooner.
+func pause(d time.Duration) error {
+	t := unix.NsecToTimespec(d.Nanoseconds())
+	if err := unix.Nanosleep(&t, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("pausing: %w", err)
+	}
+	return nil
+}
+
 func (p *ringPoll) close() error { return unix.Close(p.epoll) }

@@ -135,6 +135,12 @@ func (s *stream) announced(now int64) int64 {
 // finish lets everything through: the programs have ended, and nothing is pending.
 func (s *streams) finish() { s.until = math.MaxInt64 }
 
+// waiting tells whether there are packets that must wait for those of others.
+func (s *streams) waiting() bool { return len(s.merge) > 0 }
+
+// merged tells whether the streams are several CPUs' own.
+func (s *streams) merged() bool { return s.all[0].hook != hookAny }
+
 // complete is the time before which all packets were handed on; what is late aside.
 func (s *streams) complete() int64 {
 	if s.segments.left > 0 || s.until == math.MaxInt64 || len(s.merge) > 0 && s.merge[0].time < s.until {
@@ -163,7 +169,7 @@ func (s *streams) fill(dst []bpf.Packet) (n int, err error) {
 // those of all others, and returns how many are in dst then.
 func (s *streams) run(dst []bpf.Packet, n int) int {
 	first, end := s.merge[0], min(s.merge.runEnd(), s.until)
-	late := first.time < s.last && first.time != frameOpen && len(s.all) > 1
+	late := first.time < s.last && first.time != frameOpen && s.merged()
 	if late {
 		end = min(end, s.last)
 	}

@@ -209,6 +209,11 @@ func (p *pendingTimes) since(i int) int64 {
 	return int64(atomic.LoadUint64((*uint64)(unsafe.Pointer(&p.mapping[i*pendingSize]))))
 }
 
+// word is where the time of a CPU and hook stands, until close.
+func (p *pendingTimes) word(cpu int, hook bpf.Hook) *uint64 {
+	return (*uint64)(unsafe.Pointer(&p.mapping[(cpu*bpf.HookCount+int(hook))*pendingSize]))
+}
+
 // any tells whether a CPU holds records back, whatever the hook.
 func (p *pendingTimes) any(cpu int) bool {
 	for hook := range bpf.HookCount {

@@ -33,11 +33,26 @@ const (
 )
 
 // TestLiveEqualsFile injects captures into a veth and compares the log with that
-// of reading the same frames from a file.
+// of reading the same frames from a file: all of them in batches, some one by one.
 func TestLiveEqualsFile(t *testing.T) {
-	traces := coreTraces(t)
-	for _, capture := range []collector.Capture{collector.CaptureXDP, collector.CaptureTCX} {
-		t.Run(string(capture), func(t *testing.T) {
+	all := coreTraces(t)
+	var some []trace
+	for i := 0; i < len(all); i += 5 {
+		some = append(some, all[i])
+	}
+	tests := []struct {
+		capture   collector.Capture
+		transport collector.Transport
+		traces    []trace
+	}{
+		{collector.CaptureXDP, collector.TransportBatched, all},
+		{collector.CaptureTCX, collector.TransportBatched, all},
+		{collector.CaptureXDP, collector.TransportPerPacket, some},
+		{collector.CaptureTCX, collector.TransportPerPacket, some},
+	}
+	for _, tt := range tests {
+		traces := tt.traces
+		t.Run(string(tt.capture)+", "+string(tt.transport), func(t *testing.T) {
 			n := newNamespace(t)
 			n.addVeth(t, "tap", n, "far", injectionMTU)
 			var far *injector
@@ -54,7 +69,8 @@ func TestLiveEqualsFile(t *testing.T) {
 					return err
 				}
 				live, err = collector.OpenLive(collector.LiveConfig{
-					Interfaces: []string{"tap"}, Capture: capture, Direction: collector.DirectionIn, RingBytes: 16 << 20,
+					Interfaces: []string{"tap"}, Capture: tt.capture, Direction: collector.DirectionIn, RingBytes: 16 << 20,
+					Transport: tt.transport,
 				})
 				return err
 			})
@@ -68,8 +84,8 @@ func TestLiveEqualsFile(t *testing.T) {
 				packets, rows = packets+p, rows+r
 			}
 			stats := live.Stats()
-			if stats.Seen != uint64(frames) || stats.Recorded != uint64(packets) || stats.Lost != 0 {
-				t.Errorf("want %d frames seen, %d recorded, none lost; got %+v", frames, packets, stats)
+			if stats.Seen != uint64(frames) || stats.Recorded != uint64(packets) || stats.Lost != 0 || stats.Late != 0 {
+				t.Errorf("want %d frames seen, %d recorded, none lost or late; got %+v", frames, packets, stats)
 			}
 			t.Logf("%d traces, %d frames, %d packets, %d rows, all columns equal, %d lost",
 				len(traces), frames, packets, rows, stats.Lost)

@@ -26,6 +26,7 @@ type runFlags struct {
 	logFlags
 	interfaces                      []string
 	capture, direction, promiscuous choice
+	transport                       choice
 	ringSize                        byteSize
 	cpus                            affinity.CPUs
 	verifyChecksums                 bool
@@ -88,6 +89,9 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	fs.Var(&f.xdpAction, "xdp-action", "what becomes of packets behind XDP: pass, or drop: for a port that gets copies of\n"+
 		"packets; spares the stack's work")
 	fs.BoolVar(&f.force, "force", false, "drop even if the interface has an address, or serves a bridge, bond or VLAN")
+	f.transport = choice{"auto", words(collector.Transports)}
+	fs.Var(&f.transport, "transport", "how records leave the kernel: per-packet, one by one, or batched, many at a\n"+
+		"time and in rings of their CPUs; auto: batched where the kernel can (5.19)")
 	fs.Var(&f.ringSize, "ring-size", "memory between kernel and conntap, such as 64M (default 16M per CPU)")
 	fs.Var(&f.cpus, "cpus", "CPUs for conntap itself, such as 2 or 0-3,8; the first one reads the rings: those\n"+
 		"that no queue of the interfaces interrupts (default: the scheduler decides)")
@@ -159,6 +163,7 @@ func run(f *runFlags) (err error) {
 		Capture:     collector.Capture(f.capture.value),
 		Direction:   collector.Direction(f.direction.value),
 		Promiscuous: collector.Promiscuous(f.promiscuous.value),
+		Transport:   collector.Transport(f.transport.value),
 		RingBytes:   int(f.ringSize),
 		NoTunnels:   !f.intoTunnels(),
 		Warn:        tell,

@@ -44,7 +44,16 @@ const (
 
 // TestHostWorkload captures both directions on a client's interface, while the
 // client's TCP hands down super-packets.
-func TestHostWorkload(t *testing.T) {
+func TestHostWorkload(t *testing.T) { eachTransport(t, testHostWorkload) }
+
+// eachTransport runs a test in batches and packet by packet.
+func eachTransport(t *testing.T, test func(*testing.T, collector.Transport)) {
+	for _, transport := range []collector.Transport{collector.TransportBatched, collector.TransportPerPacket} {
+		t.Run(string(transport), func(t *testing.T) { test(t, transport) })
+	}
+}
+
+func testHostWorkload(t *testing.T, transport collector.Transport) {
 	server, client := newNamespace(t), newNamespace(t)
 	client.addVeth(t, "eth0", server, "eth0", 1500)
 	server.addAddress(t, "eth0", serverIPv4+"/24", serverIPv6+"/64")
@@ -58,7 +67,7 @@ func TestHostWorkload(t *testing.T) {
 
 	time.Sleep(settled)
 	before := interfaceCounters(t, client)
-	m := startMonitor(t, client, collector.LiveConfig{Interfaces: []string{"eth0"}})
+	m := startMonitor(t, client, collector.LiveConfig{Interfaces: []string{"eth0"}, Transport: transport})
 	if got := m.live.Obtained()[0]; got.Ingress != "TCX" || got.Egress != "TCX" {
 		t.Errorf("want TCX both ways on a host's veth, got %s", got.String())
 	}
@@ -82,7 +91,9 @@ func TestHostWorkload(t *testing.T) {
 
 // TestRouterWorkload captures incoming packets on both interfaces of a router:
 // each direction is seen once.
-func TestRouterWorkload(t *testing.T) {
+func TestRouterWorkload(t *testing.T) { eachTransport(t, testRouterWorkload) }
+
+func testRouterWorkload(t *testing.T, transport collector.Transport) {
 	server, router, client := newNamespace(t), newNamespace(t), newNamespace(t)
 	router.addVeth(t, "inside", client, "eth0", 1500)
 	router.addVeth(t, "outside", server, "eth0", 1500)
@@ -103,6 +114,7 @@ func TestRouterWorkload(t *testing.T) {
 
 	m := startMonitor(t, router, collector.LiveConfig{
 		Interfaces: []string{"inside", "outside"}, Capture: collector.CaptureXDP, Direction: collector.DirectionIn,
+		Transport: transport,
 	})
 	w := startServer(t, server)
 	w.requests(t, client, 1000)
