@@ -209,6 +209,9 @@ func attachIngress(l *loader, i *Interface, p plan, slot uint16, warn func(strin
 		return attachTC(l, i, slot, bpf.HookTCIngress)
 	}
 	t, err := attachXDP(l, i, slot, p.ingress == ingressXDPGeneric)
+	if err != nil && l.drop && p.ingress == ingressXDP {
+		return nil, fmt.Errorf("%w; --xdp-action drop needs XDP: try --capture xdp-generic", err)
+	}
 	if err == nil || !p.fallback || errors.Is(err, errHeld) {
 		return t, err
 	}
