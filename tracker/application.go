@@ -12,6 +12,9 @@ import (
 func (t *Tracker) openApplication(c connection) {
 	c.service = 0
 	if c.protocol == bpf.ProtocolTCP && t.services.Expecting() {
+		if t.shard != nil && t.services.Expects(&c.addr[resp], c.port[resp]) {
+			t.shard.learnWithdrawn()
+		}
 		c.service = t.services.Open(&c.addr[resp], c.port[resp], t.now)
 	}
 }
@@ -19,8 +22,9 @@ func (t *Tracker) openApplication(c connection) {
 // closeApplication frees what is known of a connection's protocols. A connection
 // that was announced may come again only if it is reused.
 func (t *Tracker) closeApplication(c connection, cause Cause) {
-	if cause != CauseReuse && t.services.Expecting() {
-		t.services.Came(c.service, &c.addr[resp], c.port[resp])
+	if cause != CauseReuse && t.services.Expecting() &&
+		t.services.Came(c.service, &c.addr[resp], c.port[resp]) && t.shard != nil {
+		t.shard.withdrawn.add(withdrawal{t.shard.place.order(), c.addr[resp], c.port[resp]})
 	}
 	t.services.Close(c.service)
 }

@@ -30,6 +30,9 @@ type shard struct {
 	next  int      // the first moment of the batch that has not passed
 	place rowPlace // of the rows that come out now
 
+	passed    atomic.Uint64 // position up to which timers have fired; of what is before it, all is done
+	withdrawn withdrawals
+
 	mutex     sync.Mutex
 	published Stats // guarded by mutex
 }
@@ -40,7 +43,8 @@ func newShard(all *Shards, config Config, index int) *shard {
 	s.tracker.hashKey = all.hashKey
 	if len(all.shards) > 1 {
 		s.tracker.shard = s
-		s.tracker.services.Share()
+		s.tracker.services.Share(func() uint64 { return s.place.order() })
+		s.withdrawn.taken = make([]uint64, len(all.shards))
 	}
 	return s
 }
@@ -94,6 +98,7 @@ func (s *shard) trackOwn(b *Batch) {
 	}
 	for own := b.own[s.index]; len(own) > 0; {
 		n := min(len(own), lookAhead)
+		watched := t.services.Expecting()
 		t.lookUpOwn(b, own[:n])
 		for j, item := range own[:n] {
 			if item&exchangeBit != 0 {
@@ -103,11 +108,15 @@ func (s *shard) trackOwn(b *Batch) {
 				continue
 			}
 			s.advance(int(item))
+			if watched {
+				s.pass()
+			}
 			t.outermost(&b.Packets[item], t.ahead[j])
 		}
 		own = own[n:]
 	}
 	s.advance(len(b.Packets))
+	s.pass()
 }
 
 // lookUpOwn is lookUpAhead for some of a batch's packets.
@@ -364,20 +373,6 @@ func (s *shard) reassemble(e *exchange) (inside []*exchange) {
 	return inside
 }
 
-// serveAnnouncements tells the other shards which connections the packet has
-// announced.
-func (s *shard) serveAnnouncements(e *exchange) {
-	m := s.tracker.services
-	if s.index == e.shard {
-		e.announced = m.Announced()
-		e.served.give(len(e.announced) > 0)
-	} else if s.wait(&e.served) {
-		for _, a := range e.announced {
-			m.Expect(a.Addr, a.Port, a.Name, a.Time)
-		}
-	}
-}
-
 // How a shard waits: it spins, then lets others run, then sleeps, as on a machine
 // with few CPUs those that it waits for may have none.
 const (
@@ -393,12 +388,21 @@ func (s *shard) wait(a *answer) bool {
 		case v != 0:
 			return v == answerYes
 		case n < waitSpins:
-		case n == waitSpins+waitYields:
-			s.rows.handOver(s.place) // who is waited for may wait for room to put rows in
-		case n < waitSpins+waitYields:
-			runtime.Gosched()
 		default:
-			time.Sleep(waitSleep)
+			s.idle(n - waitSpins)
 		}
+	}
+}
+
+// idle is what a shard does that has waited for so long.
+func (s *shard) idle(n int) {
+	switch {
+	case n == 0: // who is waited for may wait for this shard, or for room to put rows in
+		s.pass()
+		s.rows.handOver(s.place)
+	case n < waitYields:
+		runtime.Gosched()
+	default:
+		time.Sleep(waitSleep)
 	}
 }

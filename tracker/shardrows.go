@@ -201,5 +201,5 @@ func (k *rowKey) before(other *rowKey) bool {
 	case k.due != other.due:
 		return k.due < other.due
 	}
-	return k.order < other.order
+	return k.expiry.order < other.expiry.order
 }

@@ -13,13 +13,13 @@ import (
 // Shards is a Tracker that works on several goroutines. Each has the connections of
 // a part of the hashes to itself; what one has to know of another's, as of the
 // tunnel that a packet came through, it waits for. Rows come out in the same order
-// and with the same content as from a [Tracker], whatever the number of shards,
-// but for the two limits that each shard has a share of ([Config.MaxConnections],
-// announced connections) and for announcements that stand in no segment of their
-// own (mayAnnounce).
+// and with the same content as from a [Tracker], whatever the number of shards, but
+// that each shard has a share of [Config.MaxConnections], and that an announced
+// connection (FTP, IRC) may not be known to the other shards if the announcement
+// stands in a segment that does not show it (see mayAnnounce).
 //
-// Track, Close and the fields of batches are for one goroutine; Hash and Stats are
-// for any.
+// Track and Close, and the fields of batches, are for one goroutine; Hash and Stats
+// are for any.
 type Shards struct {
 	config  Config
 	hashKey hashKey

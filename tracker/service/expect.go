@@ -23,6 +23,7 @@ type endpoint struct {
 
 type expectation struct {
 	until int64
+	order uint64 // when it was announced, if the monitor is shared
 	name  Name
 }
 
@@ -30,7 +31,7 @@ type expectation struct {
 // expired ones go; if none has expired the announcement is dropped.
 func (m *Monitor) expect(e endpoint, n Name) {
 	m.Expect(e.addr, e.port, n, m.at.Time)
-	if m.shared {
+	if m.order != nil {
 		m.announced = append(m.announced, Announcement{e.addr, e.port, n, m.at.Time})
 	}
 }
@@ -44,7 +45,8 @@ type Announcement struct {
 }
 
 // Share makes the monitor keep what its connections announce for [Monitor.Announced].
-func (m *Monitor) Share() { m.shared = true }
+// order numbers what happens now, to the monitor and to those of other connections.
+func (m *Monitor) Share(order func() uint64) { m.order = order }
 
 // Announced returns what was announced since the last call, for the monitors of
 // other connections, whose Expect takes it.
@@ -66,7 +68,26 @@ func (m *Monitor) Expect(addr Addr, port uint16, n Name, now int64) {
 	if len(m.expected) == 0 {
 		m.expires = now + expectFor
 	}
-	m.expected[endpoint{addr, port}] = expectation{now + expectFor, n}
+	x := expectation{until: now + expectFor, name: n}
+	if m.order != nil {
+		x.order = m.order()
+	}
+	m.expected[endpoint{addr, port}] = x
+}
+
+// Expects tells whether a connection to a responder has been announced, and neither
+// has come nor was withdrawn since.
+func (m *Monitor) Expects(addr *Addr, port uint16) bool {
+	_, ok := m.expected[endpoint{*addr, port}]
+	return ok
+}
+
+// Withdraw is for an announced connection that has ended, at a time that order
+// numbers, among the connections of another monitor.
+func (m *Monitor) Withdraw(addr Addr, port uint16, order uint64) {
+	if x, ok := m.expected[endpoint{addr, port}]; ok && x.order < order {
+		delete(m.expected, endpoint{addr, port})
+	}
 }
 
 // forgetExpired looks for expired announcements, now and then.
@@ -96,11 +117,14 @@ func (m *Monitor) Open(addr *Addr, port uint16, now int64) Ref {
 	return Ref(x.name)
 }
 
-// Came takes back an announcement when its connection has ended.
-func (m *Monitor) Came(r Ref, addr *Addr, port uint16) {
-	if l := m.names(r); l.has(FTPData) || l.has(IRCDCCData) {
-		delete(m.expected, endpoint{*addr, port})
+// Came takes back an announcement when its connection has ended, and tells whether
+// there was one.
+func (m *Monitor) Came(r Ref, addr *Addr, port uint16) bool {
+	if l := m.names(r); !l.has(FTPData) && !l.has(IRCDCCData) || !m.Expects(addr, port) {
+		return false
 	}
+	delete(m.expected, endpoint{*addr, port})
+	return true
 }
 
 // parseAddr reads an address as text.

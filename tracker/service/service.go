@@ -128,7 +128,7 @@ type Monitor struct {
 	expected map[endpoint]expectation
 	expires  int64 // when expired ones are looked for next, ns
 
-	shared    bool
+	order     func() uint64  // nil unless there are other monitors
 	announced []Announcement // since Announced was called
 
 	joined map[uint64]string // services of more than one name
