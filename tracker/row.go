@@ -24,8 +24,9 @@ func (t *Tracker) fillRow(c connection) {
 		d := t.cold.At(c.cold)
 		r.MissedBytes = d.missed
 		if d.tunnel != 0 {
-			s := t.tunnels.At(d.tunnel)
-			r.TunnelParents = s.parents[:s.count]
+			if s := t.tunnels.At(d.tunnel); s.count > 0 { // it may be a tunnel itself, or have looked like one
+				r.TunnelParents = s.parents[:s.count]
+			}
 		}
 	}
 	if c.extra != 0 {

@@ -153,6 +153,24 @@ func TestClockOffset(t *testing.T) {
 	}
 }
 
+// TestNoParents has a connection that only looked like a tunnel: it is in none.
+func TestNoParents(t *testing.T) {
+	var rows []Conn
+	tr := New(Config{}, func(c *Conn) { rows = append(rows, *c) })
+	p := bpf.Packet{Kind: bpf.KindPacket, Protocol: bpf.ProtocolUDP, State: bpf.StateComplete, Time: base, Ordinal: 1}
+	p.Src, p.Dst = bpf.Addr{10: 0xff, 11: 0xff, 12: 10, 15: 1}, bpf.Addr{10: 0xff, 11: 0xff, 12: 10, 15: 2}
+	p.SrcPort, p.DstPort, p.HeaderLength, p.IPLength, p.Window = 40000, 3544, 28, 40, 20
+	violation := bpf.Packet{Kind: bpf.KindViolation, Time: base, Ordinal: 1, TunnelType: bpf.TunnelTeredo, TunnelDepth: 1}
+	tr.Track([]bpf.Packet{p, violation})
+	if tr.tunnels.Used() != 1 {
+		t.Error("want the violation noted")
+	}
+	tr.Close()
+	if len(rows) != 1 || rows[0].TunnelParents != nil {
+		t.Errorf("want one row without parents, not even an empty list of them, got %+v", rows)
+	}
+}
+
 // TestClockOffsetsAreBounded checks that offsets go with the last connection that
 // noted them.
 func TestClockOffsetsAreBounded(t *testing.T) {
