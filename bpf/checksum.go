@@ -11,7 +11,7 @@ import (
 // little-endian words, which give the sum with its bytes swapped: the same to
 // whoever asks whether it is whole.
 func sum(b []byte, initial uint64) uint64 {
-	s, carry := initial, uint64(0)
+	s, carry, all := initial, uint64(0), b
 	for len(b) >= 64 {
 		block := b[:64]
 		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(block[0:]), 0)
@@ -31,7 +31,14 @@ func sum(b []byte, initial uint64) uint64 {
 		s += carry
 		b = b[8:]
 	}
-	s, carry = bits.Add64(s, sumTail(b), 0)
+	if len(b) == 0 {
+		return s
+	}
+	if len(all) < 8 {
+		s, carry = bits.Add64(s, sumTail(b), 0)
+	} else { // the last 8 bytes, without those that are in
+		s, carry = bits.Add64(s, binary.LittleEndian.Uint64(all[len(all)-8:])>>(64-8*len(b)), 0)
+	}
 	return s + carry
 }
 

@@ -92,6 +92,14 @@ type frame struct {
 // BlockPayload, a matter of the wire format, is never set. BlockIdentity always
 // is, but for violations and empty tunnels.
 func (ps *Parser) Parse(data []byte, wireLength int, dst []Packet) (n int, reason Reason) {
+	if ps.parseDirect(data, wireLength, &dst[:PacketsMax][0]) {
+		return 1, ReasonNone
+	}
+	return ps.parseLayers(data, wireLength, dst)
+}
+
+// parseLayers does what Parse does, layer by layer.
+func (ps *Parser) parseLayers(data []byte, wireLength int, dst []Packet) (n int, reason Reason) {
 	var f frame
 	f.data, f.dst = data, dst[:PacketsMax]
 	f.end, f.captured, f.wire = len(data), len(data), wireLength

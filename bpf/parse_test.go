@@ -485,6 +485,7 @@ func FuzzParse(f *testing.F) {
 			Link: bpf.LinkType(link), VerifyChecksums: options&1 != 0, Tunnels: options&2 != 0,
 			AssumePayload: options&4 != 0, IgnoreChecksums: options&8 != 0,
 		}
+		checkDirect(t, &parser, data, wire)
 		n, reason := parser.Parse(data, wire, parsed[:])
 		limit := len(data)
 		if parser.AssumePayload {

@@ -153,14 +153,11 @@ func (ps *Parser) layerUDPTunnel(f *frame, p *Packet) {
 	f.wire += end - f.captured
 	f.end = end
 	f.offset += udpLength
-	tunnel := tunnelOnPort(p.DstPort)
-	if tunnel == TunnelNone {
-		tunnel = tunnelOnPort(p.SrcPort)
+	var payload []byte
+	if to := min(f.end, len(f.data)); f.offset < to {
+		payload = f.data[f.offset:to]
 	}
-	if tunnel == TunnelNone {
-		tunnel = f.detect()
-	}
-	switch tunnel {
+	switch tunnelInUDP(p.SrcPort, p.DstPort, payload) {
 	case TunnelVXLAN:
 		ps.layerVXLAN(f, p)
 	case TunnelGeneve:
@@ -177,13 +174,19 @@ func (ps *Parser) layerUDPTunnel(f *frame, p *Packet) {
 	}
 }
 
-// detect knows tunnels by the first bytes of a UDP payload (Zeek: AYIYA.cc,
-// DetectProtocol).
-func (f *frame) detect() TunnelType {
-	if f.has(3) && f.data[f.offset+1] == 0x52 && f.data[f.offset+2] == 0x11 {
+// tunnelInUDP knows tunnels by their port, the destination's before the source's,
+// or else by the first bytes of their payload (Zeek: AYIYA.cc, DetectProtocol).
+func tunnelInUDP(src, dst uint16, payload []byte) TunnelType {
+	if tunnel := tunnelOnPort(dst); tunnel != TunnelNone {
+		return tunnel
+	}
+	if tunnel := tunnelOnPort(src); tunnel != TunnelNone {
+		return tunnel
+	}
+	if len(payload) >= 3 && payload[1] == 0x52 && payload[2] == 0x11 {
 		return TunnelAYIYA
 	}
-	if f.has(teredoMin) && isTeredo(f.data[f.offset:min(f.end, len(f.data))]) {
+	if len(payload) >= teredoMin && isTeredo(payload) {
 		return TunnelTeredo
 	}
 	return TunnelNone
