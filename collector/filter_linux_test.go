@@ -98,9 +98,9 @@ func TestFilterParity(t *testing.T) {
 		linear  int
 		filters int
 	}{
-		{conntapProgConntapXdp, bpf.HookXDP, 0, 40},
-		{conntapProgConntapXdp, bpf.HookXDP, 14, 10},
-		{conntapProgConntapTcEgress, bpf.HookTCEgress, 0, 20},
+		{conntapProgConntapXdp, bpf.HookXDP, 0, 20},
+		{conntapProgConntapXdp, bpf.HookXDP, 14, 6},
+		{conntapProgConntapTcEgress, bpf.HookTCEgress, 0, 10},
 	} {
 		t.Run(fmt.Sprint(program.name, program.linear), func(t *testing.T) {
 			var passed, filtered int

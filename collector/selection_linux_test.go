@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"conntap/bpf"
+	"conntap/bpf/frametest"
 )
 
 // TestLiveSelection captures what a filter and a sample let through, on each hook.
@@ -21,7 +22,10 @@ func TestLiveSelection(t *testing.T) {
 	for port := range uint16(200) {
 		frames = append(frames, udpFrame(1000+port, 30))
 	}
-	frames = append(frames, arpFrame())
+	packet := udpFrame(2000, 30)[14:]
+	frames = append(frames, arpFrame(),
+		frametest.Ethernet(frametest.TypeVLAN, frametest.Tag(7, frametest.TypeIPv4), packet),
+		frametest.Ethernet(frametest.TypeVLANOuter, frametest.Tag(8, frametest.TypeVLAN), frametest.Tag(7, frametest.TypeIPv4), packet))
 	tests := []struct {
 		name      string
 		capture   Capture
@@ -30,6 +34,10 @@ func TestLiveSelection(t *testing.T) {
 		{"filter, XDP", CaptureXDP, Selection{Filter: parseFilter(t, "src portrange 1010-1029")}},
 		{"filter, generic XDP", CaptureXDPGeneric, Selection{Filter: parseFilter(t, "not src portrange 1010-1029")}},
 		{"filter, TCX", CaptureTCX, Selection{Filter: parseFilter(t, "host 10.0.0.2 and src port 1007")}},
+		{"vlan, XDP", CaptureXDP, Selection{Filter: parseFilter(t, "vlan 7")}},
+		{"vlan, TCX", CaptureTCX, Selection{Filter: parseFilter(t, "vlan 7")}}, // the stack took the outer tags off
+		{"inner vlan, TCX", CaptureTCX, Selection{Filter: parseFilter(t, "vlan 8 and vlan 7")}},
+		{"no vlan, TCX", CaptureTCX, Selection{Filter: parseFilter(t, "not vlan")}},
 		{"sample, XDP", CaptureXDP, Selection{Sample: 4}},
 		{"sample, TCX", CaptureTCX, Selection{Sample: 4}},
 		{"both", CaptureTCX, Selection{Filter: parseFilter(t, "portrange 1000-1099"), Sample: 2}},

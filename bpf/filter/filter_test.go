@@ -311,9 +311,9 @@ func TestSyntaxError(t *testing.T) {
 	}
 }
 
-// FuzzParse wants an error or a filter that says of a packet what its negation
+// FuzzExpression wants an error or a filter that says of a packet what its negation
 // denies, of a fragment that it or its negation passes.
-func FuzzParse(f *testing.F) {
+func FuzzExpression(f *testing.F) {
 	for _, text := range []string{
 		"host 10.0.0.1 and not tcp dst port (80 or 443)", "ip6 net 2001:db8::/32||vlan 7 && ! icmp6",
 		"src or dst net 10.1 mask 255.255.0.0", `proto \udp or portrange 1-5`, "tcp[13] & 2", "((", "!",
