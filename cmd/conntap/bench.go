@@ -182,7 +182,7 @@ func (f *benchFlags) run() error {
 	} else {
 		err = report.WriteTable(os.Stdout)
 	}
-	return errors.Join(err, f.writePlot(report), report.Imbalance())
+	return errors.Join(err, f.writePlot(report), report.Failed(), report.Imbalance())
 }
 
 // runGenerator puts the load on an interface.

@@ -112,9 +112,11 @@ type Row struct {
 	Transport Transport `json:"transport,omitempty"`
 	// Account is of all rounds together.
 	Account Account `json:"account"`
-	// Missing is how many of the packets offered are in no sum of the account, which
+	// Missing is how many of the packets offered are in no sum, in all runs, which
 	// must not be; below 0: the sums hold more than was offered.
 	Missing int64 `json:"missing"`
+	// Error says why it could not be measured; then all else is 0.
+	Error string `json:"error,omitempty"`
 
 	// OfferedRate and LoggedRate are packets per second in the best round: the one
 	// with the highest LoggedRate, of the baseline OfferedRate.
@@ -147,6 +149,15 @@ type Latency struct {
 	P50  int64 `json:"p50_ns"`
 	P999 int64 `json:"p99.9_ns"`
 	Max  int64 `json:"max_ns"`
+	// Histogram is all of them.
+	Histogram []LatencyBucket `json:"histogram"`
+}
+
+// LatencyBucket is how many records took longer than the bucket before says, and no
+// longer than this one.
+type LatencyBucket struct {
+	UpTo    int64  `json:"up_to_ns"`
+	Records uint64 `json:"records"`
 }
 
 // Account is where the packets went. It balances when Offered is Logged plus all

@@ -65,5 +65,25 @@ func (h *histogram) quantile(q float64) int64 {
 }
 
 func (h *histogram) latency() Latency {
-	return Latency{P50: h.quantile(0.5), P999: h.quantile(0.999), Max: h.max}
+	return Latency{
+		P50: h.quantile(0.5), P999: h.quantile(0.999), Max: h.max, Histogram: h.octaves(),
+	}
+}
+
+// octaves are the powers of two between which there is anything.
+func (h *histogram) octaves() []LatencyBucket {
+	var octaves []LatencyBucket
+	var last int64 = -1
+	for i, n := range h.counts {
+		if n == 0 {
+			continue
+		}
+		end := int64(1)<<bits.Len64(uint64(bucketEnd(i))) - 1
+		if end != last {
+			octaves = append(octaves, LatencyBucket{UpTo: end})
+			last = end
+		}
+		octaves[len(octaves)-1].Records += n
+	}
+	return octaves
 }

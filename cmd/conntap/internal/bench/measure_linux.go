@@ -68,40 +68,32 @@ func (b *bench) run(ctx context.Context, s subject, load Load, kernelTime bool) 
 }
 
 // measureAll measures every subject in every round, then what takes passes of its
-// own.
+// own. What can't be measured is left out from then on.
 func (b *bench) measureAll(ctx context.Context) error {
-	subjects := b.config.subjects()
-	rows := make([]rowMaker, len(subjects))
+	rows := b.config.subjects()
 	for round := range b.config.Rounds {
-		for i, s := range subjects {
-			b.config.Progress(fmt.Sprintf("round %d of %d: %s", round+1, b.config.Rounds, s))
-			r, err := b.run(ctx, s, b.config.Load, false)
+		for i := range rows {
+			b.config.Progress(fmt.Sprintf("round %d of %d: %s", round+1, b.config.Rounds, rows[i].subject))
+			err := rows[i].measure(func(s subject) (*result, error) { return b.run(ctx, s, b.config.Load, false) })
 			if err != nil {
-				return s.error(err)
+				return err
 			}
-			rows[i].add(r)
 		}
 	}
-	for i, s := range subjects {
-		row := rows[i].row(s)
-		if err := b.addPasses(ctx, s, &row); err != nil {
-			return s.error(err)
+	for i := range rows {
+		row := rows[i].row()
+		if row.Error == "" {
+			if err := b.addPasses(ctx, rows[i].subject, &row); err != nil {
+				return err
+			}
 		}
 		b.report.Rows = append(b.report.Rows, row)
 	}
-	return nil
+	return b.report.nothing()
 }
 
 // String is the subject in messages.
 func (s subject) String() string { return subjectName(s.name, s.transport) }
-
-// error says what could not be measured. An interruption is nobody's failure.
-func (s subject) error(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return context.Canceled
-	}
-	return fmt.Errorf("measuring %s: %w", s, err)
-}
 
 // addPasses adds what can't be measured together with the rest: time in the
 // kernel, whose measuring takes time, and the rate at which nothing is lost.
@@ -113,6 +105,7 @@ func (b *bench) addPasses(ctx context.Context, s subject, row *Row) error {
 		return err
 	}
 	row.KernelNS = timed.kernelNS
+	row.Missing += timed.missing(s)
 	if s.name == baselineName || b.cable == nil || !b.config.Search {
 		return nil
 	}
@@ -120,8 +113,7 @@ func (b *bench) addPasses(ctx context.Context, s subject, row *Row) error {
 		row.LosslessRate = row.OfferedRate
 		return nil
 	}
-	row.LosslessRate, err = b.search(ctx, s, row.OfferedRate)
-	return err
+	return b.search(ctx, s, row)
 }
 
 // shortLoad is the load for a short run at about the rate.
@@ -136,35 +128,55 @@ func (b *bench) shortLoad(rate float64) Load {
 }
 
 // search halves the range of rates in which the highest one without loss lies.
-func (b *bench) search(ctx context.Context, s subject, above float64) (float64, error) {
-	lossless, low, high := 0.0, 0.0, above
+func (b *bench) search(ctx context.Context, s subject, row *Row) error {
+	low, high := 0.0, row.OfferedRate
 	for step := range searchSteps {
 		b.config.Progress(fmt.Sprintf("highest lossless rate: %s, step %d of %d", s, step+1, searchSteps))
-		load := b.shortLoad(above)
+		load := b.shortLoad(row.OfferedRate)
 		load.Rate = (low + high) / 2
-		r, err := b.runCable(ctx, s, load, false)
+		r, err := b.run(ctx, s, load, false)
 		if err != nil {
-			return 0, err
+			return err
 		}
+		row.Missing += r.missing(s)
 		if r.account.Lost.Total() > 0 {
 			high = load.Rate
 			continue
 		}
-		low, lossless = load.Rate, max(lossless, r.offeredRate())
+		low, row.LosslessRate = load.Rate, max(row.LosslessRate, r.offeredRate())
 	}
-	return lossless, nil
+	return nil
 }
 
 // rowMaker makes a row of the rounds' results.
 type rowMaker struct {
+	subject
 	made    Row
 	latency histogram
 	rounds  int
+	failed  error // nothing more is measured
+}
+
+// measure adds the result of run, unless a run before failed. Its error is that of
+// an interruption, which is nobody's failure.
+func (m *rowMaker) measure(run func(subject) (*result, error)) error {
+	if m.failed != nil {
+		return nil
+	}
+	r, err := run(m.subject)
+	if err == nil {
+		m.add(r)
+	} else if errors.Is(err, context.Canceled) {
+		return context.Canceled
+	}
+	m.failed = err
+	return nil
 }
 
 func (m *rowMaker) add(r *result) {
 	row := &m.made
 	row.Account.add(&r.account)
+	row.Missing += r.missing(m.subject)
 	m.latency.merge(&r.latency)
 	row.RingFill, row.PauseNS = max(row.RingFill, r.ringFill), max(row.PauseNS, r.pause)
 	row.Steal += r.steal
@@ -182,13 +194,13 @@ func (m *rowMaker) add(r *result) {
 	m.rounds++
 }
 
-func (m *rowMaker) row(s subject) Row {
+func (m *rowMaker) row() Row {
 	row := m.made
-	row.Name, row.Transport = s.name, s.transport
+	row.Name, row.Transport = m.name, m.transport
+	if m.failed != nil {
+		return Row{Name: m.name, Transport: m.transport, Error: m.failed.Error()}
+	}
 	row.Latency = m.latency.latency()
 	row.Steal /= float64(m.rounds)
-	if s.name != baselineName {
-		row.Missing = row.Account.missing()
-	}
 	return row
 }

@@ -53,6 +53,10 @@ const (
 // plot draws one bar, so many pixels a packet per second long.
 func (row *Row) plot(b *strings.Builder, y int, scale float64) {
 	plotText(b, plotLeft-10, y+16, "end", row.String())
+	if row.Error != "" {
+		plotText(b, plotLeft, y+16, "start", "not measured")
+		return
+	}
 	end, label := float64(plotLeft), mpps(row.OfferedRate)+" Mpps"
 	bar := func(rate float64, color string) {
 		fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", end, y, rate*scale, plotBar, color)

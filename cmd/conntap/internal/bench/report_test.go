@@ -42,6 +42,7 @@ func exampleReport() *Report {
 				},
 			},
 			{Name: "afpacket", OfferedRate: 1e6, LoggedRate: 1e6, Account: Account{Offered: 1000, Logged: 1000}},
+			{Name: "xdp-generic", Transport: "batched", Error: "bench1: no such thing here"},
 		},
 	}
 }
@@ -140,6 +141,16 @@ func TestHistogram(t *testing.T) {
 		if got := h.quantile(tt.q); got < tt.want || got > tt.want+tt.want/bucketsPerOctave {
 			t.Errorf("quantile %v: want %d or little above, got %d", tt.q, tt.want, got)
 		}
+	}
+	var sum uint64
+	for i, octave := range h.octaves() {
+		sum += octave.Records
+		if i > 1 && octave.UpTo != 2*h.octaves()[i-1].UpTo+1 {
+			t.Errorf("want octaves, got %v", h.octaves())
+		}
+	}
+	if sum != h.total {
+		t.Errorf("want all %d in octaves, got %d", h.total, sum)
 	}
 	if h.max != 99_999_000 {
 		t.Errorf("want the exact maximum, got %d", h.max)

@@ -25,14 +25,14 @@ type subject struct {
 }
 
 // subjects are the rows, in order.
-func (c *Config) subjects() []subject {
-	var all []subject
+func (c *Config) subjects() []rowMaker {
+	var all []rowMaker
 	if c.Baseline {
-		all = append(all, subject{name: baselineName})
+		all = append(all, rowMaker{subject: subject{name: baselineName}})
 	}
 	for _, capture := range c.Captures {
 		for _, transport := range c.Transports {
-			all = append(all, subject{string(capture), capture, transport})
+			all = append(all, rowMaker{subject: subject{string(capture), capture, transport}})
 		}
 	}
 	return all
@@ -53,6 +53,14 @@ type result struct {
 
 func (r *result) offeredRate() float64 { return float64(r.account.Offered) / r.elapsed.Seconds() }
 func (r *result) loggedRate() float64  { return float64(r.account.Logged) / r.elapsed.Seconds() }
+
+// missing is how many packets are unaccounted for. The baseline has no account.
+func (r *result) missing(s subject) int64 {
+	if s.name == baselineName {
+		return 0
+	}
+	return r.account.missing()
+}
 
 // settling is how long frames may take that have left the producers.
 const settling = time.Second

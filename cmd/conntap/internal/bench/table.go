@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -85,15 +86,19 @@ func (l *Load) describeRate() string {
 
 // cells are a row of the table; what there is no figure for is "-".
 func (r *Report) cells(row *Row) []string {
-	cells := []string{row.Name, "-", mpps(row.OfferedRate), "-", "-", "-", "-", "-", "-", "-", "-", "-"}
+	cells := []string{row.Name, "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"}
+	if row.Transport != "" {
+		cells[1] = string(row.Transport)
+	}
+	if row.Error != "" {
+		return cells
+	}
+	cells[2] = mpps(row.OfferedRate)
 	if row.KernelNS > 0 {
 		cells[7] = fmt.Sprintf("%.0f", row.KernelNS)
 	}
 	if row.Name == baselineName {
 		return cells
-	}
-	if row.Transport != "" {
-		cells[1] = string(row.Transport)
 	}
 	cells[3], cells[4] = mpps(row.LoggedRate), lostShare(&row.Account)
 	if row.LosslessRate > 0 {
@@ -157,6 +162,9 @@ func (r *Report) writeNotes(b *strings.Builder) {
 		screen.Count(sum.Logged), screen.Count(sum.Lost.Total()), screen.Count(sum.Refused))
 	for i := range r.Rows {
 		r.Rows[i].writeLosses(b)
+		if r.Rows[i].Error != "" {
+			fmt.Fprintf(b, "%s: not measured: %s\n", &r.Rows[i], r.Rows[i].Error)
+		}
 	}
 	fmt.Fprintf(b, "steal %.1f %% at most, stops by garbage collection %.2g ms at most\n", 100*steal, pause/1e6)
 	if problem := r.Imbalance(); problem != nil {
@@ -203,6 +211,32 @@ func subjectName(name string, t Transport) string {
 		return name
 	}
 	return name + " " + string(t)
+}
+
+// nothing is an error if no row could be measured.
+func (r *Report) nothing() error {
+	var errs []error
+	for i := range r.Rows {
+		if r.Rows[i].Error == "" {
+			return nil
+		}
+		errs = append(errs, fmt.Errorf("measuring %s: %s", &r.Rows[i], r.Rows[i].Error))
+	}
+	return errors.Join(errs...)
+}
+
+// Failed names the rows that could not be measured; it is nil if all were.
+func (r *Report) Failed() error {
+	var names []string
+	for i := range r.Rows {
+		if r.Rows[i].Error != "" {
+			names = append(names, r.Rows[i].String())
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	return fmt.Errorf("not measured: %s", strings.Join(names, ", "))
 }
 
 // Imbalance is an error if packets are unaccounted for, which is a fault of
