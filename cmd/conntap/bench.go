@@ -73,7 +73,7 @@ func (f *benchFlags) register(fs *pflag.FlagSet) {
 	f.modes.of = words(bench.Captures)
 	fs.Var(&f.modes, "modes", "ways in, of xdp, xdp-generic and tcx (default all)")
 	f.transports.of = words(bench.Transports)
-	fs.Var(&f.transports, "transports", "how records reach conntap: per-packet")
+	fs.Var(&f.transports, "transports", "how records reach conntap: batched, per-packet (default both)")
 	fs.IntVar(&f.Size, "size", bench.MinSize, fmt.Sprintf("bytes of a frame, without FCS: %d to %d", bench.MinSize, bench.MaxSize))
 	fs.IntVar(&f.Flows, "flows", 10_000, "how many connections the frames belong to, in turn")
 	fs.Var(&f.rate, "rate", "packets per second, such as 800k or 1.5M (default as many as can be made)")
@@ -96,10 +96,7 @@ func (f *benchFlags) complete(fs *pflag.FlagSet) error {
 		f.Captures = append(f.Captures, collector.Capture(name))
 	}
 	for _, name := range f.transports.values {
-		f.Transports = append(f.Transports, bench.Transport(name))
-	}
-	if len(f.Transports) == 0 {
-		f.Transports = bench.Transports
+		f.Transports = append(f.Transports, collector.Transport(name))
 	}
 	f.Rate = float64(f.rate)
 	f.Consume = func(source collector.Source) (bench.Consumed, error) { return consume(source, f.shards) }
@@ -111,6 +108,9 @@ func (f *benchFlags) complete(fs *pflag.FlagSet) error {
 	}
 	if len(f.Captures) == 0 {
 		f.Captures = bench.Captures
+	}
+	if len(f.Transports) == 0 {
+		f.Transports = bench.Transports
 	}
 	return f.checkLoad()
 }
@@ -124,6 +124,9 @@ func (f *benchFlags) completeInterface(fs *pflag.FlagSet) error {
 	}
 	if len(f.Captures) == 0 {
 		f.Captures = []collector.Capture{collector.CaptureAuto}
+	}
+	if len(f.Transports) == 0 {
+		f.Transports = []collector.Transport{collector.TransportAuto}
 	}
 	if !fs.Changed("rounds") {
 		f.Rounds = 1

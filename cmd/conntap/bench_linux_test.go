@@ -133,19 +133,21 @@ func TestBenchTable(t *testing.T) {
 // TestBenchInterface measures an interface as it is.
 func TestBenchInterface(t *testing.T) {
 	near, far := twoHosts(t)
+	over, done := make(chan struct{}), make(chan struct{})
 	go func() {
-		for range 20 {
-			_ = far.call(func() error {
-				conn, err := net.DialTimeout("tcp", "192.0.2.1:81", time.Second)
-				if err == nil {
-					conn.Close()
-				}
-				return nil
-			})
-			time.Sleep(20 * time.Millisecond)
+		defer close(done)
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(10 * time.Millisecond):
+				_ = far.call(func() error { _, err := net.DialTimeout("tcp", "192.0.2.1:81", time.Second); return err })
+			}
 		}
 	}()
 	code, stdout, stderr := runBench(t, near, "-i", "near", "--duration", "400ms", "--json")
+	close(over)
+	<-done
 	if code != exitOK || stderr != "" {
 		t.Fatalf("want exit code 0 and no message, got %d, %s", code, stderr)
 	}

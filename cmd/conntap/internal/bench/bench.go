@@ -19,7 +19,7 @@ type Config struct {
 	// Captures are the ways in; Transports how records reach the reader, of which
 	// AF_PACKET knows none.
 	Captures   []collector.Capture
-	Transports []Transport
+	Transports []collector.Transport
 	// Baseline measures, among the ways in, a native XDP program that reads the
 	// clock and drops.
 	Baseline bool
@@ -67,16 +67,8 @@ const (
 	MaxFlows = 1 << 31
 )
 
-// Transport is how records get from the kernel to the reader.
-type Transport string
-
-// The transports.
-const (
-	PerPacket Transport = "per-packet" // a ring sample for each record
-)
-
-// Transports are all transports.
-var Transports = []Transport{PerPacket}
+// Transports are how records can reach the reader.
+var Transports = []collector.Transport{collector.TransportBatched, collector.TransportPerPacket}
 
 // Captures are the ways in that can be measured.
 var Captures = []collector.Capture{collector.CaptureXDP, collector.CaptureXDPGeneric, collector.CaptureTCX}
@@ -109,7 +101,7 @@ type Row struct {
 	// Name is the way in, as --modes has it, or "baseline".
 	Name string `json:"mode"`
 	// Transport is how records reached the reader, "" if there is no choice.
-	Transport Transport `json:"transport,omitempty"`
+	Transport collector.Transport `json:"transport,omitempty"`
 	// Account is of all rounds together.
 	Account Account `json:"account"`
 	// Missing is how many of the packets offered are in no sum, in all runs, which

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"conntap/collector"
 )
 
 var update = flag.Bool("update", false, "write the expected output")
@@ -34,7 +36,7 @@ func exampleReport() *Report {
 				Account: Account{Offered: 71_000_000, Logged: 71_000_000},
 			},
 			{
-				Name: "tcx", Transport: PerPacket, OfferedRate: 1.2e6, LoggedRate: 0.9e6, LosslessRate: 0.8e6,
+				Name: "tcx", Transport: collector.TransportPerPacket, OfferedRate: 1.2e6, LoggedRate: 0.9e6, LosslessRate: 0.8e6,
 				KernelNS: 249, UserNS: 130, Latency: Latency{P50: 2e6, P999: 2e8, Max: 3e8},
 				RingFill: 1, Steal: 0.01, PauseNS: 40_960,
 				Account: Account{

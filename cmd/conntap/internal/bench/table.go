@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"conntap/cmd/conntap/internal/screen"
+	"conntap/collector"
 )
 
 // tableColumns are the heads of the table's columns, in two lines, and their
@@ -206,7 +207,7 @@ func (l *Losses) places() []place {
 func (row *Row) String() string { return subjectName(row.Name, row.Transport) }
 
 // subjectName is how a row is named in running text.
-func subjectName(name string, t Transport) string {
+func subjectName(name string, t collector.Transport) string {
 	if t == "" {
 		return name
 	}
