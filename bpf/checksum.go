@@ -82,10 +82,10 @@ const vxlanPayloadMin = vxlanLength + ethernetLength
 
 // judgeChecksum stores what the transport checksum is worth, if all that it
 // covers was captured. Zeek: TCP.cc, UDP.cc and ICMP.cc, DeliverPacket.
-func (f *frame) judgeChecksum(p *Packet, partial bool) {
+func (f *frame) judgeChecksum(p *Packet, ps *Parser) {
 	length := f.transportLength()
 	whole := f.has(length)
-	if !whole && (f.sum == 0 || f.offset != 0) {
+	if !whole && (f.sum == 0 || f.offset != 0) && !ps.SuperPackets {
 		return
 	}
 	var initial uint64
@@ -101,8 +101,11 @@ func (f *frame) judgeChecksum(p *Packet, partial bool) {
 	default:
 		return
 	}
-	if partial && initial != 0 && f.checksumField(p.Protocol) == fold(initial) {
+	if ps.PartialChecksums && initial != 0 && f.checksumField(p.Protocol) == fold(initial) {
 		p.SetChecksum(ChecksumNotFinal)
+		return
+	}
+	if ps.SuperPackets {
 		return
 	}
 	if whole {

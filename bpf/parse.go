@@ -30,6 +30,12 @@ type Parser struct {
 	// StateComplete is set whenever the frame had room for the packet on the
 	// wire. Their checksums are not judged.
 	AssumePayload bool
+	// SuperPackets takes frames for what the stack hands around before it is cut
+	// into segments, or after it was merged of them, as the kernel's parser does
+	// where a gso_size is known: an IP length that the header can't say is that of
+	// the frame on the wire (BIG TCP), and a transport checksum is final only if it
+	// is the sum of the pseudo-header, else not judged.
+	SuperPackets bool
 }
 
 // PacketsMax is the most packets that Parse and ParseDatagram give: a packet in as
@@ -56,6 +62,7 @@ const (
 
 	ipv4FragmentMask = 0x3fff // more fragments, or an offset
 	optionPad1       = 0
+	optionJumbo      = 0xc2
 	optionHome       = 201
 )
 
@@ -215,7 +222,9 @@ func (ps *Parser) layerIPv4(f *frame, p *Packet) Reason {
 	iph := f.data[f.offset:][:ipv4Length]
 	header := int(iph[0]&0xf) * 4
 	length := int(binary.BigEndian.Uint16(iph[2:]))
-	if length == 0 && ps.IgnoreChecksums {
+	if length == 0 && ps.SuperPackets {
+		length = f.wire - f.offset
+	} else if length == 0 && ps.IgnoreChecksums {
 		p.State |= StateNoLength
 		length = f.captured - f.offset
 	}
@@ -278,7 +287,11 @@ func (ps *Parser) layerIPv6(f *frame, p *Packet) Reason {
 		return ReasonIPHeader
 	}
 	ip6h := f.data[f.offset:][:ipv6Length]
-	if !f.setIPLength(p, int(binary.BigEndian.Uint16(ip6h[4:]))+ipv6Length) {
+	length := int(binary.BigEndian.Uint16(ip6h[4:])) + ipv6Length
+	if length == ipv6Length && ps.SuperPackets {
+		length = f.wire - f.offset
+	}
+	if !f.setIPLength(p, length) {
 		return ReasonIPLength
 	}
 	p.State |= StateIPv6
@@ -353,10 +366,21 @@ func (ps *Parser) layerExtension(f *frame, p *Packet) Reason {
 			}
 		case protocolRouting:
 			f.replaceDestination(p, ext)
+		case protocolHopOptions:
+			if ps.SuperPackets && ext[1] == 0 && ext[2] == optionJumbo {
+				f.dropJumbo(p, len(ext))
+			}
 		}
 		f.protocol, f.offset = ext[0], end
 	}
 	return ps.layerTransport(f, p)
+}
+
+// dropJumbo takes a super-packet's length option (RFC 2675) out, as the stack does
+// when it cuts the segments: it never reaches the wire.
+func (f *frame) dropJumbo(p *Packet, length int) {
+	p.IPLength -= uint32(length)
+	f.ipOffset += length
 }
 
 // layerOptions walks destination options: a home address is the source (RFC
@@ -411,7 +435,7 @@ func (ps *Parser) layerTransport(f *frame, p *Packet) Reason {
 	}
 	f.fillPayload(p)
 	if ps.verifies() {
-		f.judgeChecksum(p, ps.PartialChecksums)
+		f.judgeChecksum(p, ps)
 	}
 	f.n++
 	if ps.Tunnels && mayCarry(f.protocol) {

@@ -443,6 +443,48 @@ func TestParseNoLength(t *testing.T) {
 	}
 }
 
+// TestParseSuperPacket has the lengths that a super-packet's headers don't say, and a
+// checksum that is another's.
+func TestParseSuperPacket(t *testing.T) {
+	segment := frametest.Segment{SrcPort: 1, DstPort: 2}.Bytes(make([]byte, 1000)...)
+	jumbo := frametest.Extension(frametest.TCP, 0xc2, 4, 0, 0, 4, 4)
+	ipv4 := frametest.IPv4{Protocol: 6, Length: -1}.Packet(segment)
+	ipv6 := frametest.IPv6{Next: 6, Length: -1}.Packet(segment)
+	withOption := frametest.IPv6{Next: 0, Length: -1}.Packet(jumbo, segment)
+	tests := []struct {
+		name   string
+		frame  []byte
+		cut    int  // bytes at hand
+		super  bool // the frame is taken for one
+		reason bpf.Reason
+		length uint32
+		header uint16
+	}{
+		{"ipv4", frametest.Ethernet(frametest.TypeIPv4, ipv4), 2000, true, bpf.ReasonNone, 1040, 40},
+		{"ipv4, cut", frametest.Ethernet(frametest.TypeIPv4, ipv4), 100, true, bpf.ReasonNone, 1040, 40},
+		{"ipv4, no super-packet", frametest.Ethernet(frametest.TypeIPv4, ipv4), 2000, false, bpf.ReasonIPLength, 0, 0},
+		{"ipv6", frametest.Ethernet(frametest.TypeIPv6, ipv6), 100, true, bpf.ReasonNone, 1060, 60},
+		{"ipv6, jumbo option", frametest.Ethernet(frametest.TypeIPv6, withOption), 100, true, bpf.ReasonNone, 1060, 60},
+		{"ipv6, no super-packet", frametest.Ethernet(frametest.TypeIPv6, withOption), 2000, false, bpf.ReasonIPLength, 0, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			parser := bpf.Parser{Link: bpf.LinkEthernet, SuperPackets: tt.super, VerifyChecksums: true, AssumePayload: true}
+			var p bpf.Packet
+			reason := parseOne(&parser, tt.frame[:min(tt.cut, len(tt.frame))], len(tt.frame), &p)
+			if reason != tt.reason {
+				t.Fatalf("want %v, got %v", tt.reason, reason)
+			}
+			if reason != bpf.ReasonNone {
+				return
+			}
+			if p.IPLength != tt.length || p.HeaderLength != tt.header || p.PayloadLength() != 1000 || p.Checksum() != bpf.ChecksumUnchecked {
+				t.Errorf("want length %d, header %d, checksum not judged; got %+v", tt.length, tt.header, p)
+			}
+		})
+	}
+}
+
 // A cut packet keeps the lengths of the whole one.
 func TestParseCut(t *testing.T) {
 	frame := packet4(frametest.IPv4{Protocol: 6}, tcp(make([]byte, 100)...))

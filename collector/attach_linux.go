@@ -21,6 +21,7 @@ const (
 	modeXDPGeneric = "XDP generic"
 	modeTCX        = "TCX"
 	modeClsact     = "clsact"
+	modePacket     = "AF_PACKET"
 )
 
 // nativeXDPMTU is the largest MTU of a driver that keeps a frame in one page for
@@ -156,13 +157,24 @@ func enterPromiscuous(i *Interface) (promiscuousSocket, error) {
 	if err != nil {
 		return -1, fmt.Errorf("%s: promiscuous mode: opening a packet socket: %w (--promiscuous off does without)", i.Name, err)
 	}
-	membership := unix.PacketMreq{Ifindex: int32(i.Index), Type: unix.PACKET_MR_PROMISC}
-	err = unix.SetsockoptPacketMreq(socket, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &membership)
-	if err != nil {
-		unix.Close(socket)
-		return -1, fmt.Errorf("%s: promiscuous mode: %w (--promiscuous off does without)", i.Name, err)
+	if err := setPromiscuous(socket, i); err != nil {
+		return -1, errors.Join(err, unix.Close(socket))
 	}
 	return promiscuousSocket(socket), nil
+}
+
+// setPromiscuous gives a packet socket the membership.
+func setPromiscuous(socket int, i *Interface) error {
+	err := unix.SetsockoptPacketMreq(socket, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, i.membership())
+	if err != nil {
+		return fmt.Errorf("%s: promiscuous mode: %w (--promiscuous off does without)", i.Name, err)
+	}
+	return nil
+}
+
+// membership is what makes the interface promiscuous.
+func (i *Interface) membership() *unix.PacketMreq {
+	return &unix.PacketMreq{Ifindex: int32(i.Index), Type: unix.PACKET_MR_PROMISC}
 }
 
 // Close ends the membership.

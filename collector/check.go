@@ -9,6 +9,8 @@ type Report struct {
 	// OK says whether they can; if not, Problem says why and what to do.
 	OK      bool   `json:"ok"`
 	Problem string `json:"problem,omitempty"`
+	// AFPacket says whether they can with CaptureAFPacket, which does without BPF.
+	AFPacket bool `json:"afpacket"`
 
 	Kernel    KernelReport    `json:"kernel"`
 	Rights    RightsReport    `json:"rights"`

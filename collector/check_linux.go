@@ -41,7 +41,7 @@ func Check(name string) (*Report, error) {
 		return nil, err
 	}
 	p, planErr := planCapture(i, CaptureAuto, DirectionAuto, PromiscuousAuto)
-	needed := neededCapabilities(p.promiscuous)
+	needed := neededCapabilities(CaptureAuto, p.promiscuous)
 	missing := held.missing(needed)
 	r.Rights = RightsReport{Root: os.Geteuid() == 0, Needed: names(needed), Missing: names(missing)}
 
@@ -54,6 +54,7 @@ func Check(name string) (*Report, error) {
 		problem = tryCapture(kernel, r.Interface.plan(p), &r.Interface)
 	}
 	r.OK, r.Problem = problem == nil, firstLine(problem)
+	r.AFPacket = planErr == nil && len(held.missing(neededCapabilities(CaptureAFPacket, false))) == 0 && tryPackets() == nil
 	return r, nil
 }
 

@@ -35,7 +35,7 @@ func TestCheck(t *testing.T) {
 	}
 	text, err := json.Marshal(r)
 	must(t, err)
-	if !strings.HasPrefix(string(text), `{"ok":true,"kernel":{"release":"`) {
+	if !strings.HasPrefix(string(text), `{"ok":true,"afpacket":true,"kernel":{"release":"`) {
 		t.Errorf("unexpected JSON: %s", text)
 	}
 	checkNothingLeft(t, "tap")

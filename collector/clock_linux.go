@@ -22,13 +22,16 @@ type wallClock struct {
 	checked int64 // CLOCK_BOOTTIME of the last look
 }
 
-// refresh looks at the wall clock if the last look is a while ago. The offset
-// moves only by more than the look can err, so that it stands still until the
-// wall clock is stepped or slewed.
+// refresh looks at the wall clock if the last look is a while ago.
 func (c *wallClock) refresh(now int64) {
-	if c.checked != 0 && now-c.checked < clockRefresh {
-		return
+	if c.checked == 0 || now-c.checked >= clockRefresh {
+		c.look(now)
 	}
+}
+
+// look looks at the wall clock. The offset moves only by more than the look can
+// err, so that it stands still until the wall clock is stepped or slewed.
+func (c *wallClock) look(now int64) {
 	c.checked = now
 	offset, err := sampleOffset(bootTime, wallTime)
 	if c.offset == 0 || offset < c.offset-err || offset > c.offset+err {

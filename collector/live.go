@@ -8,6 +8,25 @@ import (
 	"conntap/bpf"
 )
 
+// LiveSource yields the packets of network interfaces. Read is for one goroutine;
+// the other methods may be called from any.
+type LiveSource interface {
+	Source
+	// Obtained is what was obtained, an element per interface.
+	Obtained() []Attachment
+	// HookStats is the account of Stats by interface, hook and CPU; rows of zeros
+	// are left out.
+	HookStats() []HookStats
+	// Rings says how full the rings are.
+	Rings() []RingFill
+	// Latency says how long packets took until Read returned them.
+	Latency() Latency
+	// LostBetween is how many frames were lost, for want of room in the ring, from one
+	// time to another on the scale of Packet.Time: as far as is known by now, and at
+	// most.
+	LostBetween(from, to int64) uint64
+}
+
 // LiveConfig says what to capture.
 type LiveConfig struct {
 	// Interfaces are the names of the interfaces, at least one. They feed one
@@ -21,7 +40,7 @@ type LiveConfig struct {
 	Transport Transport
 	// RingBytes is the size of the rings between kernel and reader, of all CPUs
 	// together, each rounded up to a power of two; 0 is 16 MiB per CPU, 256 MiB at
-	// most.
+	// most. With CaptureAFPacket it is shared by the interfaces.
 	RingBytes int
 	// ReaderCPUs are the CPUs for the goroutine that calls Read, which then is given
 	// a thread of its own: best those to which no queue of the interfaces sends its
@@ -72,7 +91,7 @@ var Transports = []Transport{TransportAuto, TransportBatched, TransportPerPacket
 type Attachment struct {
 	Interface Interface `json:"interface"`
 	// Ingress and Egress are the hooks in use: "XDP native", "XDP generic",
-	// "TCX", "clsact", or "" for a direction that is not captured.
+	// "TCX", "clsact", "AF_PACKET", or "" for a direction that is not captured.
 	Ingress string `json:"ingress"`
 	Egress  string `json:"egress"`
 	// Promiscuous says whether the interface was asked to take all frames.
@@ -100,7 +119,10 @@ func (a *Attachment) String() string {
 	return text
 }
 
-// HookStats is what one CPU did with the frames of one hook.
+// HookStats is what one CPU did with the frames of one hook. With AF_PACKET,
+// bpf.HookTCIngress and bpf.HookTCEgress stand for the two directions, CPU is the
+// number of the interface's socket, and what both directions lost is in one row, as
+// the kernel doesn't tell.
 type HookStats struct {
 	Interface string
 	Hook      bpf.Hook

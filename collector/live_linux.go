@@ -58,12 +58,15 @@ type Live struct {
 	closed     bool
 }
 
-var _ Source = (*Live)(nil)
+var _ LiveSource = (*Live)(nil)
 
 // OpenLive attaches to interfaces in the calling thread's network namespace.
 // Errors say what to do. It must run with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON;
 // promiscuous mode takes CAP_NET_RAW. Linux 6.1 and later; 5.15 best effort.
 func OpenLive(c LiveConfig) (*Live, error) {
+	if c.Capture == CaptureAFPacket {
+		return nil, errors.New("--capture afpacket is for Open")
+	}
 	interfaces, plans, err := prepare(&c)
 	if err != nil {
 		return nil, err
@@ -98,7 +101,7 @@ func prepare(c *LiveConfig) ([]*Interface, []plan, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	needed := neededCapabilities(promiscuous)
+	needed := neededCapabilities(c.Capture, promiscuous)
 	if err := rightsError(held.missing(needed), needed); err != nil {
 		return nil, nil, err
 	}
@@ -239,9 +242,10 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 		return 0, io.EOF
 	}
 	if l.pin != nil {
-		if err := l.pinReader(); err != nil {
+		if err := pinReader(l.pin); err != nil {
 			return 0, err
 		}
+		l.pin = nil
 	}
 	l.streams.payloads.turn()
 	detached := l.detached.Load() // before the rings are found empty
@@ -263,16 +267,15 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 }
 
 // pinReader gives the calling goroutine a thread of its own, on the CPUs asked for.
-func (l *Live) pinReader() error {
+func pinReader(cpus []int) error {
 	runtime.LockOSThread() // for good: with the goroutine the thread ends
 	var set unix.CPUSet
-	for _, cpu := range l.pin {
+	for _, cpu := range cpus {
 		set.Set(cpu)
 	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("keeping the reader to CPUs %v: %w", l.pin, err)
+		return fmt.Errorf("keeping the reader to CPUs %v: %w", cpus, err)
 	}
-	l.pin = nil
 	return nil
 }
 

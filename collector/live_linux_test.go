@@ -261,7 +261,7 @@ func TestLiveRefusals(t *testing.T) {
 		{
 			"mode",
 			LiveConfig{Interfaces: []string{"tap"}, Capture: "ebpf"},
-			"--capture ebpf: unknown; one of auto, xdp, xdp-generic, tcx",
+			"--capture ebpf: unknown; one of auto, xdp, xdp-generic, tcx, afpacket",
 		},
 		{
 			"ring",

@@ -16,7 +16,10 @@ var errNotLinux = errors.New("live capture needs Linux; capture files can be rea
 // Live yields the packets of network interfaces, on Linux.
 type Live struct{}
 
-var _ Source = (*Live)(nil)
+var _ LiveSource = (*Live)(nil)
+
+// Open returns an error: there is no live capture on this system.
+func Open(LiveConfig) (LiveSource, error) { return nil, errNotLinux }
 
 // OpenLive returns an error: there is no live capture on this system.
 func OpenLive(LiveConfig) (*Live, error) { return nil, errNotLinux }

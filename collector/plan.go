@@ -17,6 +17,7 @@ const (
 	CaptureXDP        Capture = "xdp"         // XDP in the driver, or failure
 	CaptureXDPGeneric Capture = "xdp-generic" // XDP behind the driver and GRO: sees merged packets as one
 	CaptureTCX        Capture = "tcx"         // TCX; below kernel 6.6 clsact
+	CaptureAFPacket   Capture = "afpacket"    // a packet socket, where BPF is not to be had
 )
 
 // Direction is which packets of an interface are captured.
@@ -43,7 +44,7 @@ const (
 
 // The choices in the order in which help and errors name them.
 var (
-	Captures           = []Capture{CaptureAuto, CaptureXDP, CaptureXDPGeneric, CaptureTCX}
+	Captures           = []Capture{CaptureAuto, CaptureXDP, CaptureXDPGeneric, CaptureTCX, CaptureAFPacket}
 	Directions         = []Direction{DirectionAuto, DirectionIn, DirectionOut, DirectionBoth}
 	PromiscuousChoices = []Promiscuous{PromiscuousAuto, PromiscuousOn, PromiscuousOff}
 )
@@ -71,13 +72,14 @@ const (
 	ingressXDP
 	ingressXDPGeneric
 	ingressTCX
+	ingressPacket
 )
 
 // plan is what to do on one interface.
 type plan struct {
 	ingress     ingressHook
 	fallback    bool // TCX where the driver refuses native XDP
-	egress      bool // by TCX
+	egress      bool // by TCX, or with ingressPacket's socket
 	promiscuous bool
 }
 
@@ -102,9 +104,9 @@ func planCapture(i *Interface, capture Capture, direction Direction, promiscuous
 }
 
 // checkLinkLayer says why nothing can be captured for want of Ethernet headers:
-// TCX does without where the frame starts with the IP header.
+// all but XDP do without where the frame starts with the IP header.
 func checkLinkLayer(i *Interface, capture Capture) error {
-	if i.hasEthernet() || i.hasBareIP() && (capture == CaptureAuto || capture == CaptureTCX) {
+	if i.hasEthernet() || i.hasBareIP() && capture != CaptureXDP && capture != CaptureXDPGeneric {
 		return nil
 	}
 	if i.hasBareIP() {
@@ -128,6 +130,8 @@ func (i *Interface) ingress(capture Capture) (hook ingressHook, fallback bool) {
 		return ingressXDP, false
 	case CaptureXDPGeneric:
 		return ingressXDPGeneric, false
+	case CaptureAFPacket:
+		return ingressPacket, false
 	case CaptureAuto:
 		if i.native() {
 			return ingressXDP, true

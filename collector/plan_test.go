@@ -47,6 +47,11 @@ func TestPlanCapture(t *testing.T) {
 			plan{},
 			"eth0: XDP sees incoming packets only; for --direction out use --capture tcx",
 		},
+		{"packet socket on a NIC", nic, "afpacket", "auto", "auto", plan{ingressPacket, false, true, false}, ""},
+		{"packet socket on a mirror port", mirror, "afpacket", "auto", "auto", plan{ingressPacket, false, false, true}, ""},
+		{"packet socket, out", nic, "afpacket", "out", "auto", plan{ingressNone, false, true, false}, ""},
+		{"packet socket on loopback", lo, "afpacket", "auto", "auto", plan{ingressPacket, false, false, false}, ""},
+		{"packet socket on WireGuard", wireguard, "afpacket", "in", "auto", plan{ingressPacket, false, false, false}, ""},
 		{"WireGuard", wireguard, "auto", "auto", "auto", plan{ingressTCX, false, true, false}, ""},
 		{
 			"XDP on WireGuard", wireguard, "xdp", "auto", "auto",
@@ -78,7 +83,7 @@ func TestOneOf(t *testing.T) {
 		t.Errorf("want auto, got %q, %v", empty, err)
 	}
 	wrong := Capture("pcap")
-	const want = "--capture pcap: unknown; one of auto, xdp, xdp-generic, tcx"
+	const want = "--capture pcap: unknown; one of auto, xdp, xdp-generic, tcx, afpacket"
 	if err := oneOf("capture", &wrong, Captures); message(err) != want {
 		t.Errorf("\nwant %s\ngot  %v", want, err)
 	}

@@ -3,6 +3,7 @@
 package collector
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -44,11 +45,17 @@ func parseKernelVersion(release string) (v kernelVersion, err error) {
 	return v, nil
 }
 
+// What stands in the way of BPF.
+var (
+	errOldKernel = errors.New("too old for live capture")
+	errNoRights  = errors.New("live capture needs")
+)
+
 // checkKernel says in one sentence why the kernel called release is too old.
 func checkKernel(v kernelVersion, release string) error {
 	if v.before(oldestKernel) {
-		return fmt.Errorf("kernel %s is too old for live capture: Linux 6.1 or newer is needed (5.15 best effort); "+
-			"reading files works", release)
+		return fmt.Errorf("kernel %s is %w: Linux 6.1 or newer is needed (5.15 best effort); reading files works",
+			release, errOldKernel)
 	}
 	return nil
 }
@@ -93,9 +100,12 @@ func effectiveCapabilities() (capabilitySet, error) {
 	return capabilitySet(data[0].Effective) | capabilitySet(data[1].Effective)<<32, nil
 }
 
-// neededCapabilities are what live capture takes; a packet socket for
-// promiscuous mode takes CAP_NET_RAW on top.
-func neededCapabilities(promiscuous bool) []capability {
+// neededCapabilities are what live capture takes; a packet socket takes CAP_NET_RAW:
+// alone to capture by it, on top for promiscuous mode.
+func neededCapabilities(capture Capture, promiscuous bool) []capability {
+	if capture == CaptureAFPacket {
+		return []capability{capNetRaw}
+	}
 	needed := []capability{capBPF, capNetAdmin, capPerfmon}
 	if promiscuous {
 		needed = append(needed, capNetRaw)
@@ -119,8 +129,8 @@ func rightsError(missing, needed []capability) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("live capture needs %s; not held: %s. Run it with sudo, or once: sudo setcap %s+ep conntap",
-		join(needed, ", "), join(missing, ", "), strings.ToLower(join(needed, ",")))
+	return fmt.Errorf("%w %s; not held: %s. Run it with sudo, or once: sudo setcap %s+ep conntap",
+		errNoRights, join(needed, ", "), join(missing, ", "), strings.ToLower(join(needed, ",")))
 }
 
 func join(list []capability, separator string) string {

@@ -33,7 +33,7 @@ func TestCheckKernel(t *testing.T) {
 }
 
 func TestRights(t *testing.T) {
-	needed := neededCapabilities(true)
+	needed := neededCapabilities(CaptureAuto, true)
 	tests := []struct {
 		name string
 		set  capabilitySet

@@ -47,6 +47,7 @@ func TestLiveEqualsFile(t *testing.T) {
 	}{
 		{collector.CaptureXDP, collector.TransportBatched, all},
 		{collector.CaptureTCX, collector.TransportBatched, all},
+		{collector.CaptureAFPacket, collector.TransportAuto, all},
 		{collector.CaptureXDP, collector.TransportPerPacket, some},
 		{collector.CaptureTCX, collector.TransportPerPacket, some},
 	}
@@ -56,7 +57,7 @@ func TestLiveEqualsFile(t *testing.T) {
 			n := newNamespace(t)
 			n.addVeth(t, "tap", n, "far", injectionMTU)
 			var far *injector
-			var live *collector.Live
+			var live collector.LiveSource
 			n.do(t, func() (err error) {
 				for _, setting := range []string{"all", "tap", "far"} {
 					file := "/proc/sys/net/ipv6/conf/" + setting + "/disable_ipv6"
@@ -68,7 +69,7 @@ func TestLiveEqualsFile(t *testing.T) {
 				if far, err = newInjector("far"); err != nil {
 					return err
 				}
-				live, err = collector.OpenLive(collector.LiveConfig{
+				live, err = collector.Open(collector.LiveConfig{
 					Interfaces: []string{"tap"}, Capture: tt.capture, Direction: collector.DirectionIn, RingBytes: 16 << 20,
 					Transport: tt.transport,
 				})
@@ -95,7 +96,7 @@ func TestLiveEqualsFile(t *testing.T) {
 
 // compareTrace injects one trace and compares. It returns the number of packets
 // and rows.
-func compareTrace(t *testing.T, tr *trace, far *injector, live *collector.Live) (packets, rows int) {
+func compareTrace(t *testing.T, tr *trace, far *injector, live collector.LiveSource) (packets, rows int) {
 	t.Helper()
 	fromFile := readTrace(t, tr)
 	for _, frame := range tr.frames {
@@ -132,7 +133,7 @@ func countPackets(all []bpf.Packet) (packets int) {
 }
 
 // readRing reads so many packets, or what came within a while.
-func readRing(t *testing.T, live *collector.Live, packets int) []bpf.Packet {
+func readRing(t *testing.T, live collector.LiveSource, packets int) []bpf.Packet {
 	t.Helper()
 	all := make([]bpf.Packet, 0, packets)
 	for deadline := time.Now().Add(2 * time.Second); len(all) < packets && time.Now().Before(deadline); {
@@ -275,7 +276,7 @@ func (i *injector) send(frame []byte) error {
 func (i *injector) close() { unix.Close(i.socket) }
 
 // closeLive detaches and releases the ring, unread.
-func closeLive(t *testing.T, live *collector.Live) {
+func closeLive(t *testing.T, live collector.LiveSource) {
 	if err := errors.Join(live.Close(), live.Close()); err != nil {
 		t.Error(err)
 	}

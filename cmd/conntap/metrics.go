@@ -22,7 +22,7 @@ func (f *runFlags) listen() (*metrics.Server, error) {
 }
 
 // snapshot is what metrics are made of. It may be called from any goroutine.
-func (f *runFlags) snapshot(p *pipeline, source *collector.Live, devices *collector.Devices) *metrics.Snapshot {
+func (f *runFlags) snapshot(p *pipeline, source collector.LiveSource, devices *collector.Devices) *metrics.Snapshot {
 	return &metrics.Snapshot{
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(),
 		Latency: source.Latency(), Late: source.Stats().Late,

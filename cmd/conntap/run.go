@@ -80,7 +80,7 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	fs.SortFlags = false
 	fs.StringArrayVarP(&f.interfaces, "interface", "i", nil, "`name` of a network interface; several, each with its -i, feed one log")
 	f.capture = choice{"auto", words(collector.Captures)}
-	fs.Var(&f.capture, "capture", "xdp, xdp-generic, tcx, or auto: XDP where the driver has it, otherwise TCX")
+	fs.Var(&f.capture, "capture", "xdp, xdp-generic, tcx, afpacket (without BPF), or auto: XDP where the driver\nhas it, otherwise TCX")
 	f.direction = choice{"auto", words(collector.Directions)}
 	fs.Var(&f.direction, "direction", "in, out, both, or auto: both on an interface with an address, otherwise in")
 	f.promiscuous = choice{"auto", words(collector.PromiscuousChoices)}
@@ -158,7 +158,7 @@ func run(f *runFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	source, err := collector.OpenLive(collector.LiveConfig{
+	source, err := collector.Open(collector.LiveConfig{
 		Interfaces:  f.interfaces,
 		Capture:     collector.Capture(f.capture.value),
 		Direction:   collector.Direction(f.direction.value),
@@ -221,7 +221,7 @@ func (f *runFlags) place() error {
 }
 
 // announce says what was obtained and when rows are to be expected.
-func (f *runFlags) announce(source *collector.Live, server *metrics.Server) {
+func (f *runFlags) announce(source collector.LiveSource, server *metrics.Server) {
 	if f.quiet {
 		return
 	}

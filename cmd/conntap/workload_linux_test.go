@@ -13,7 +13,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -172,7 +174,7 @@ func TestVXLANWorkload(t *testing.T) {
 
 // monitor is a live source and a tracker at work.
 type monitor struct {
-	live *collector.Live
+	live collector.LiveSource
 	rows []tracker.Conn // TCP alone
 
 	hooks  [bpf.HookCount]hookAccount
@@ -197,7 +199,7 @@ func startMonitor(t *testing.T, n *namespace, c collector.LiveConfig) *monitor {
 	m := &monitor{done: make(chan struct{})}
 	c.RingBytes = 64 << 20
 	n.do(t, func() (err error) {
-		m.live, err = collector.OpenLive(c)
+		m.live, err = collector.Open(c)
 		return err
 	})
 	t.Cleanup(func() { m.live.Close() })
@@ -609,5 +611,53 @@ func (reports iperfReports) compare(t *testing.T, m *monitor) {
 		if rows != 1 {
 			t.Errorf("iperf3: want one row from port %d, got %d", port, rows)
 		}
+	}
+}
+
+// TestPacketWorkload captures the same packets by TCX and by packet sockets, with
+// super-packets in both directions: the rows are the same.
+func TestPacketWorkload(t *testing.T) {
+	server, client := newNamespace(t), newNamespace(t)
+	client.addVeth(t, "eth0", server, "eth0", 1500)
+	server.addAddress(t, "eth0", serverIPv4+"/24", serverIPv6+"/64")
+	client.addAddress(t, "eth0", "10.7.1.2/24", "fd07:1::2/64")
+	time.Sleep(settled)
+	tcx := startMonitor(t, client, collector.LiveConfig{Interfaces: []string{"eth0"}})
+	m := startMonitor(t, client, collector.LiveConfig{Interfaces: []string{"eth0"}, Capture: collector.CaptureAFPacket})
+	if got := m.live.Obtained()[0]; got.Ingress != "AF_PACKET" || got.Egress != "AF_PACKET" {
+		t.Errorf("want AF_PACKET both ways, got %s", got.String())
+	}
+	w := startServer(t, server)
+	w.requests(t, client, 1000)
+	w.bulk(t, client)
+	tcx.stop(t)
+	m.stop(t)
+
+	w.compare(t, m)
+	compareRows(t, tcx, m)
+	if sent := m.hooks[bpf.HookTCEgress].longest; sent < superFrame {
+		t.Errorf("want super-packets of more than %d bytes sent, the longest was %d", superFrame, sent)
+	}
+	t.Logf("%d connections, %d packets of %d records, 0 lost", len(m.rows), m.live.Stats().Packets, m.live.Stats().Recorded)
+}
+
+// compareRows holds the rows of two monitors against each other, but for times, and
+// for the order of letters: between the two hooks, directions may overtake each other.
+func compareRows(t *testing.T, a, b *monitor) {
+	t.Helper()
+	text := func(m *monitor) []string {
+		rows := make([]string, len(m.rows))
+		for i := range m.rows {
+			c := &m.rows[i]
+			slices.Sort(c.History)
+			rows[i] = fmt.Sprintf("%v %d %v %d %v %s %d %+v %+v", netip.AddrFrom16(c.Orig.Addr), c.Orig.Port,
+				netip.AddrFrom16(c.Resp.Addr), c.Resp.Port, c.State, c.History, c.MissedBytes, c.Orig, c.Resp)
+		}
+		slices.Sort(rows)
+		return rows
+	}
+	want, got := text(a), text(b)
+	if !slices.Equal(want, got) {
+		t.Errorf("rows differ: %s", firstDifference(strings.Join(want, "\n"), strings.Join(got, "\n")))
 	}
 }

@@ -16,6 +16,9 @@ func WriteCheck(w io.Writer, r *collector.Report) error {
 	var b strings.Builder
 	if !r.OK {
 		fmt.Fprintf(&b, "cannot capture: %s\n", r.Problem)
+		if r.AFPacket {
+			b.WriteString("without BPF, run --capture afpacket can, at a higher cost\n")
+		}
 	}
 	k := &r.Kernel
 	fmt.Fprintf(&b, "%-8s %s   BTF %s  JIT %s  lockdown %s\n", "kernel", k.Release, okOrNone(k.BTF), k.JIT, k.Lockdown)

@@ -46,6 +46,10 @@ clock    kvm-clock; wall clock synchronised
 	if got, want := write(), "cannot capture: no rights\n"+rest; got != want {
 		t.Errorf("want\n%s\ngot\n%s", want, got)
 	}
+	r.AFPacket = true
+	if got, want := write(), "cannot capture: no rights\nwithout BPF, run --capture afpacket can, at a higher cost\n"+rest; got != want {
+		t.Errorf("want\n%s\ngot\n%s", want, got)
+	}
 	r.OK, r.Problem = true, ""
 	r.Rights = collector.RightsReport{Root: true, Needed: []string{"CAP_BPF"}}
 	want := strings.Replace(rest, "missing: CAP_BPF (try sudo)", "ok (root; CAP_BPF would do)", 1)

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collector
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// Open captures on interfaces in the calling thread's network namespace: by BPF
+// programs ([OpenLive]), or with CaptureAFPacket by packet sockets, which take
+// CAP_NET_RAW alone and Linux 4.6. Errors say what to do.
+func Open(c LiveConfig) (LiveSource, error) {
+	if c.Capture == CaptureAFPacket {
+		s, err := openPackets(c)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	l, err := OpenLive(c)
+	if err == nil {
+		return l, nil
+	}
+	if noBPF(err) {
+		err = fmt.Errorf("%w\nWhere BPF is not to be had, --capture afpacket does without, at a higher cost", err)
+	}
+	return nil, err
+}
+
+// noBPF tells errors that mean that the kernel, or the process's rights, don't allow
+// for BPF.
+func noBPF(err error) bool {
+	for _, cause := range []error{errNoRights, errOldKernel, unix.EPERM, unix.EACCES, unix.ENOSYS, ebpf.ErrNotSupported} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
+// tryPackets says whether there are packet sockets. One of protocol 0 gets no
+// packets.
+func tryPackets() error {
+	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Close(socket)
+}
