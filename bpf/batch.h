@@ -106,6 +106,7 @@ static __always_inline void send(struct staging *s, enum hook hook, __u32 cpu, _
 	} else {
 		s->batches++;
 		s->sequence += s->frames;
+		s->unsaid = flags == BPF_RB_NO_WAKEUP;
 	}
 	s->frames = 0;
 }
@@ -174,6 +175,21 @@ static __always_inline void end_frame(struct staging *s, enum hook hook, __u32 s
 		s->used = end;
 }
 
+/* Tells the reader of batches that were full, after which none came that waits: by
+ * a sample that is thrown away. */
+static __always_inline void wake_reader(struct staging *s, __u32 cpu)
+{
+	void *ring = bpf_map_lookup_elem(&rings, &cpu);
+	void *sample;
+
+	s->unsaid = 0;
+	if (!ring)
+		return;
+	sample = bpf_ringbuf_reserve(ring, 8, 0);
+	if (sample)
+		bpf_ringbuf_discard(sample, BPF_RB_FORCE_WAKEUP);
+}
+
 /* Sends what waits. On the CPU itself in a context that the programs on it don't
  * interrupt; of another CPU only if that is offline or runs no program any more. */
 static __always_inline void flush(__u32 cpu, enum hook hook)
@@ -190,6 +206,8 @@ static __always_inline void flush(__u32 cpu, enum hook hook)
 	s->armed = 0;
 	if (s->used)
 		send_batch(s, hook, cpu, s->used, 1);
+	else if (s->unsaid)
+		wake_reader(s, cpu);
 }
 
 /* The timer comes to its own CPU, or to another after its own went offline: the

@@ -158,7 +158,7 @@ struct staging {
 	__u32 lost_hook; /* of a batch that found no room, while its frames are counted */
 	__u32 lost_at;
 	__u32 lost_end;
-	__u32 reserved;
+	__u32 unsaid; /* 1: the reader was not woken for the last batch */
 	struct wire wire[0];
 	struct frame frame;
 	__u8 chunk[CHUNK_SIZE + 8] __attribute__((aligned(8)));

@@ -67,7 +67,7 @@ type conntapStaging struct {
 	LostHook uint32
 	LostAt   uint32
 	LostEnd  uint32
-	Reserved uint32
+	Unsaid   uint32
 	Wire     [0]struct {
 		_          structs.HostLayout
 		Hook       uint32

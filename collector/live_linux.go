@@ -303,7 +303,7 @@ func (l *Live) end() (int, error) {
 // there must wait for.
 func (l *Live) fillLater(dst []bpf.Packet) (n int, err error) {
 	if !l.streams.waiting() {
-		if err := l.poll.wait(readTimeout); err != nil {
+		if err := l.poll.wait(l.patience()); err != nil {
 			return 0, err
 		}
 		now := bootTime() // before the rings are found empty
@@ -319,6 +319,15 @@ func (l *Live) fillLater(dst []bpf.Packet) (n int, err error) {
 		n, err = l.fill(dst)
 	}
 	return n, err
+}
+
+// patience is how long Read waits for the kernel's word. Threads that flush say nothing
+// of batches that are full; timers do.
+func (l *Live) patience() time.Duration {
+	if t := l.loader.transport; !t.config.perPacket() && !t.timers {
+		return 2 * t.config.flush
+	}
+	return readTimeout
 }
 
 // fill stores what is there in dst.

@@ -4,9 +4,11 @@ package collector
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,7 +90,8 @@ func testLiveDirectionsApart(t *testing.T, c LiveConfig) {
 	addAddress(t, "tap", "10.0.0.2/24")
 	c.Interfaces = []string{"tap"}
 	l := openLive(t, c)
-	programs := []*ebpf.Program{ // egress was attached first
+	l.streams.patience = int64(time.Minute) // a thread that flushes may have to wait for a CPU
+	programs := []*ebpf.Program{            // egress was attached first
 		l.taps[0].collection.Programs[programNames[bpf.HookTCEgress]],
 		l.taps[1].collection.Programs[programNames[bpf.HookTCIngress]],
 	}
@@ -260,6 +263,60 @@ func testLiveLatency(t *testing.T, c LiveConfig) {
 	t.Logf("p50 %v, p99 %v, longest %v", quantile(l, 0.5), quantile(l, 0.99), l.Latency().Longest)
 	if c.Transport == TransportBatched && quantile(l, 0.9) > readTimeout/2 {
 		t.Errorf("want no packet to wait for long, got %v", l.Latency())
+	}
+}
+
+// TestLiveFullBatch has a burst end with the end of a batch, so that no timer has
+// anything to send: the reader is woken all the same.
+func TestLiveFullBatch(t *testing.T) {
+	for _, noTimers := range []bool{false, true} {
+		t.Run(fmt.Sprintf("threads flush %v", noTimers), func(t *testing.T) { testLiveFullBatch(t, noTimers) })
+	}
+}
+
+func testLiveFullBatch(t *testing.T, noTimers bool) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	toOneCPU(t)
+	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, Transport: TransportBatched, noTimers: noTimers})
+	program := l.taps[0].collection.Programs[programNames[bpf.HookTCIngress]]
+	pending := l.loader.transport.pending.word(0, bpf.HookTCIngress)
+	var read atomic.Int64
+	end := make(chan error)
+	go func() {
+		dst := make([]bpf.Packet, 8192)
+		for {
+			n, err := l.Read(dst)
+			read.Add(int64(n))
+			if err != nil {
+				end <- err
+				return
+			}
+		}
+	}()
+	var waits []time.Duration
+	for sent := int64(0); len(waits) < 9; {
+		time.Sleep(10 * time.Millisecond) // the reader waits
+		for batches := 0; batches < 3; sent++ {
+			must(t, recordOn(program, udpFrame(1, 30), 1))
+			if atomic.LoadUint64(pending) == 0 {
+				batches++
+			}
+		}
+		start := time.Now()
+		for read.Load() != sent {
+			time.Sleep(100 * time.Microsecond)
+		}
+		waits = append(waits, time.Since(start))
+	}
+	must(t, l.Close())
+	if err := <-end; err != io.EOF {
+		t.Error(err)
+	}
+	slices.Sort(waits)
+	t.Logf("after bursts packets took %v", waits)
+	if waits[len(waits)/2] > readTimeout/2 {
+		t.Errorf("want the reader woken after a burst, packets took %v", waits)
 	}
 }
 

@@ -45,6 +45,7 @@ type streams struct {
 	oldest int64 // time of the oldest packet that the last fill handed on
 	late   atomic.Uint64
 
+	patience int64 // how long to wait for what is announced, ns
 	losses   *losses
 	segments segmenter
 	payloads payloadMemory
@@ -70,7 +71,7 @@ const hookAny = bpf.HookCount
 // newStreams merges the packets of rings, one for each CPU, each with batches of
 // these hooks. pending is where the word of a CPU and hook stands.
 func newStreams(rings []*ring, hooks []bpf.Hook, pending func(int, bpf.Hook) *uint64, losses *losses) *streams {
-	s := &streams{rings: rings, losses: losses}
+	s := &streams{rings: rings, patience: waitLongest, losses: losses}
 	for cpu, r := range rings {
 		for _, hook := range hooks {
 			s.add(stream{ring: r, hook: hook, pending: pending(cpu, hook)})
@@ -98,7 +99,7 @@ func (s *streams) add(one stream) {
 func (s *streams) look(now int64) {
 	until := now - stampSlack
 	for i := range s.all {
-		until = min(until, s.all[i].announced(now)) // before the ring is looked at
+		until = min(until, s.all[i].announced(now, s.patience)) // before the ring is looked at
 	}
 	s.until = max(s.until, until)
 	for _, r := range s.rings {
@@ -116,9 +117,9 @@ func (s *streams) look(now int64) {
 }
 
 // announced is a lower bound of the times of what is not in the ring yet. A word
-// that stands still for too long counts for nothing until it changes: of a CPU
-// that was taken away, for one.
-func (s *stream) announced(now int64) int64 {
+// that stands still for longer than patience counts for nothing until it changes:
+// of a CPU that was taken away, for one.
+func (s *stream) announced(now, patience int64) int64 {
 	if s.pending == nil {
 		return math.MaxInt64
 	}
@@ -126,7 +127,7 @@ func (s *stream) announced(now int64) int64 {
 	if word != s.seen {
 		s.seen, s.since = word, now
 	}
-	if word == 0 || now-s.since > waitLongest {
+	if word == 0 || now-s.since > patience {
 		return math.MaxInt64
 	}
 	return int64(word)
