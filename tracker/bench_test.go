@@ -170,3 +170,37 @@ func BenchmarkTrackFlood(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N), "ns/record")
 }
+
+// BenchmarkShards is BenchmarkTrackLive for shards: as many records as go through
+// all of them, on however many CPUs there are.
+func BenchmarkShards(b *testing.B) {
+	for _, n := range []int{1, 2, 4} {
+		b.Run(fmt.Sprintf("shards=%d", n), func(b *testing.B) {
+			const connections, size = 100_000, 2000
+			packets := establishedPackets(connections)
+			h := NewShards(Config{}, n, func(*Conn) {})
+			h.Track(&Batch{Packets: packets})
+			free := make(chan *Batch, 4)
+			for range cap(free) {
+				free <- &Batch{Packets: make([]bpf.Packet, size), Done: func(done *Batch) { free <- done }}
+			}
+			now, k, round := int64(1e9), 0, uint32(0)
+			for b.Loop() {
+				batch := <-free
+				for i := range batch.Packets {
+					p := &batch.Packets[i]
+					*p = packets[4*k+3]
+					p.Time = now
+					p.Seq += 100 * round
+					now += 1000
+					if k++; k == connections {
+						k, round = 0, round+1
+					}
+				}
+				h.Track(batch)
+			}
+			h.Close()
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/record")
+		})
+	}
+}

@@ -178,8 +178,7 @@ func (b *Batch) moves(i int) bool {
 	if i == len(b.Packets) {
 		return b.Now != 0
 	}
-	k := b.Packets[i].Kind
-	return k == bpf.KindPacket || k == bpf.KindNone || k > bpf.KindEmpty
+	return !isInside(b.Packets[i].Kind)
 }
 
 // turn is that of the packet at hand within its frame.

@@ -18,8 +18,8 @@ import (
 // connection (FTP, IRC) may not be known to the other shards if the announcement
 // stands in a segment that does not show it (see mayAnnounce).
 //
-// Track and Close, and the fields of batches, are for one goroutine; Hash and Stats
-// are for any.
+// Track and Close, and the fields of batches, are for one goroutine; Prepare and
+// Stats are for any.
 type Shards struct {
 	config  Config
 	hashKey hashKey
@@ -47,12 +47,13 @@ type Batch struct {
 	// Done takes the batch back. The shard that is the last to need it calls it.
 	Done func(*Batch)
 
-	hashed    bool
+	prepared  bool
 	hashes    []uint64
 	times     []int64    // network time at each packet, and after all
 	own       [][]uint32 // by shard: its packets, and exchanges with exchangeBit
 	exchanges []*exchange
-	notes     uint64 // no packets
+	notes     uint64   // no packets
+	frame     carriers // after all packets
 	position  uint64
 	turn      uint64 // of the first packet: how many of its frame were in the batch before
 	working   atomic.Int32
@@ -62,7 +63,7 @@ type Batch struct {
 // handed to emit, on one goroutine. emit must not call Track or Close, and must not
 // keep its argument. Close ends the goroutines.
 func NewShards(config Config, n int, emit func(*Conn)) *Shards {
-	h := &Shards{config: config, merged: make(chan struct{}), shards: make([]*shard, max(n, 1)), frame: carriers{deepest: -1}}
+	h := &Shards{config: config, merged: make(chan struct{}), shards: make([]*shard, max(n, 1)), frame: carriers{deepest: nobody}}
 	n = len(h.shards)
 	config.MaxConnections = (config.MaxConnections + n - 1) / n
 	for i := range h.hashKey {
@@ -84,16 +85,13 @@ func NewShards(config Config, n int, emit func(*Conn)) *Shards {
 	return h
 }
 
-// Hash does for a batch what does not depend on those before it. It saves Track the
-// time, and may be called from any goroutine.
-func (h *Shards) Hash(b *Batch) {
-	b.hashed = true
-	if len(h.shards) == 1 {
-		return
-	}
-	b.hashes = resize(b.hashes, len(b.Packets))
-	for i := range b.Packets {
-		b.hashes[i] = h.hash(&b.Packets[i])
+// Prepare does for a batch what does not depend on those before it, nearly all of
+// Track's work. It may be called from any goroutine: best from the one that has just
+// made the packets, as they are in its processor's cache.
+func (h *Shards) Prepare(b *Batch) {
+	b.prepared = true
+	if len(h.shards) > 1 {
+		h.route(b, carriers{deepest: nobody})
 	}
 }
 
@@ -116,12 +114,12 @@ func (h *Shards) shardOf(hash uint64) int {
 // Track takes a batch. It returns when all shards have it to work on, which is
 // long before they are done with it.
 func (h *Shards) Track(b *Batch) {
-	if !b.hashed {
-		h.Hash(b)
+	if !b.prepared {
+		h.Prepare(b)
 	}
-	b.hashed = false
+	b.prepared = false
 	if len(h.shards) > 1 {
-		h.route(b)
+		h.join(b)
 	}
 	b.working.Store(int32(len(h.shards)))
 	for _, s := range h.shards {
@@ -153,10 +151,11 @@ func (h *Shards) Stats() Stats {
 // exchangeBit marks the index of an exchange among those of packets.
 const exchangeBit = 1 << 31
 
-// route gives each shard what is its own of a batch, and all the times.
-func (h *Shards) route(b *Batch) {
-	b.position = h.position
-	h.position += uint64(len(b.Packets)) + 1
+// route gives each shard what is its own of a batch, and notes all times, as if
+// nothing came before it but the beginning of the frame that it goes on with.
+func (h *Shards) route(b *Batch, frame carriers) {
+	b.frame = frame
+	b.hashes = resize(b.hashes, len(b.Packets))
 	b.times = resize(b.times, len(b.Packets)+1)
 	b.own = resize(b.own, len(h.shards))
 	for i := range b.own {
@@ -164,42 +163,62 @@ func (h *Shards) route(b *Batch) {
 	}
 	b.exchanges = b.exchanges[:0]
 	b.notes = 0
-	h.numberFrames(b)
+	latest := int64(0)
 	for i := range b.Packets {
 		p := &b.Packets[i]
 		switch p.Kind {
 		case bpf.KindPacket:
-			h.latest = max(h.latest, p.Time)
+			latest = max(latest, p.Time)
+			b.hashes[i] = h.hash(p)
 			shard := h.shardOf(b.hashes[i])
-			h.frame.begin(shard)
+			b.frame.begin(shard)
 			if p.State&bpf.StateFragment == 0 && !mayAnnounce(p) {
 				b.own[shard] = append(b.own[shard], uint32(i))
 			} else {
 				h.exchange(b, i)
 			}
 		case bpf.KindInner:
+			b.hashes[i] = h.hash(p)
 			h.exchange(b, i)
 		case bpf.KindViolation, bpf.KindEmpty:
 			b.notes++
 			h.exchange(b, i)
 		default:
 			b.notes++
-			h.latest = max(h.latest, p.Time)
-			h.frame.end()
+			latest = max(latest, p.Time)
+			b.frame.end()
 		}
+		b.times[i] = latest
+	}
+	b.times[len(b.Packets)] = max(latest, b.Now)
+}
+
+// join makes a batch go on where the one before ended.
+func (h *Shards) join(b *Batch) {
+	b.position = h.position
+	h.position += uint64(len(b.Packets)) + 1
+	if len(b.Packets) > 0 {
+		if isInside(b.Packets[0].Kind) {
+			h.route(b, h.frame)
+		}
+		h.frame = b.frame
+		h.numberFrames(b)
+	}
+	for i := 0; i < len(b.times) && b.times[i] < h.latest; i++ {
 		b.times[i] = h.latest
 	}
-	h.latest = max(h.latest, b.Now)
-	b.times[len(b.Packets)] = h.latest
+	h.latest = b.times[len(b.Packets)]
+}
+
+// isInside tells what is inside of a packet before it, or is said about one.
+func isInside(k bpf.Kind) bool {
+	return k == bpf.KindInner || k == bpf.KindViolation || k == bpf.KindEmpty
 }
 
 // numberFrames notes whether the first packet goes on with the frame of the batch
 // before.
 func (h *Shards) numberFrames(b *Batch) {
 	n := len(b.Packets)
-	if n == 0 {
-		return
-	}
 	b.turn = 0
 	if b.Packets[0].Ordinal == h.ordinal {
 		b.turn = h.turn + 1
@@ -233,7 +252,7 @@ func (h *Shards) exchange(b *Batch, i int) {
 	e := b.exchanges[n]
 	e.reset(&b.Packets[i], b.hashes[i], h.shardOf(b.hashes[i]))
 	e.at = i
-	h.frame.enter(e)
+	b.frame.enter(e)
 	for s := range b.own {
 		if e.concerns(s) {
 			b.own[s] = append(b.own[s], exchangeBit|uint32(n))

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	batchSize  = 8192 // packets of a Read
-	batchCount = 4    // on their way, beside those that are being parsed
+	batchSize  = 2048 // packets of a Read: their memory stays in a processor's cache
+	batchCount = 3    // on their way, beside one for each goroutine that parses
 	parsersMax = 8
 )
 
@@ -38,8 +38,12 @@ type feed struct {
 }
 
 func newFeed(source collector.Source, shards *tracker.Shards, live bool) *feed {
-	parsers := min(runtime.GOMAXPROCS(0), parsersMax)
-	n := batchCount + 2*parsers
+	files, isFile := source.(*collector.FileSource)
+	parsers := 1
+	if isFile {
+		parsers = min(runtime.GOMAXPROCS(0), parsersMax)
+	}
+	n := batchCount + parsers
 	f := &feed{
 		source: source, tracker: shards, live: live,
 		full: make(chan *batch, n), empty: make(chan *batch, n), stop: make(chan struct{}),
@@ -49,7 +53,7 @@ func newFeed(source collector.Source, shards *tracker.Shards, live bool) *feed {
 		b.Done = func(*tracker.Batch) { f.giveBack(b) }
 		f.empty <- b
 	}
-	if files, ok := source.(*collector.FileSource); ok {
+	if isFile {
 		go f.readFiles(files, parsers)
 	} else {
 		go f.read()
@@ -96,7 +100,7 @@ func (f *feed) readFiles(files *collector.FileSource, parsers int) {
 func (f *feed) parse(files *collector.FileSource, frames <-chan *batch) {
 	for b := range frames {
 		b.Packets = files.Parse(&b.frames, b.Packets)
-		f.tracker.Hash(&b.Batch)
+		f.tracker.Prepare(&b.Batch)
 		b.ready <- struct{}{}
 	}
 }
@@ -116,7 +120,7 @@ func (f *feed) read() {
 		if f.live && n == 0 {
 			b.Now = f.source.Now()
 		}
-		f.tracker.Hash(&b.Batch)
+		f.tracker.Prepare(&b.Batch)
 		b.ready <- struct{}{}
 		f.full <- b
 		if b.err != nil {
