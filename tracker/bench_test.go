@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"conntap/bpf"
 )
@@ -203,4 +204,55 @@ func BenchmarkShards(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/record")
 		})
 	}
+}
+
+// BenchmarkExpireFlood is the end of a SYN flood: a million attempts of one second
+// time out within a second, while as many new ones come. The longest call of Track is
+// for 256 packets.
+func BenchmarkExpireFlood(b *testing.B) {
+	const n, batch = 1_000_000, 256
+	syn := establishedPackets(1)[0]
+	packets := make([]bpf.Packet, batch)
+	rows := 0
+	t := New(Config{}, func(*Conn) { rows++ })
+	ordinal, at := uint64(0), int64(1e9)
+	longest := time.Duration(0)
+	flood := func(n int, measured bool) {
+		for range n / batch {
+			for i := range packets {
+				p := &packets[i]
+				*p = syn
+				ordinal++
+				at += 1000
+				p.Ordinal, p.Time = ordinal, at
+				binary.BigEndian.PutUint32(p.Src[12:], uint32(ordinal))
+			}
+			start := time.Now()
+			t.Track(packets)
+			if took := time.Since(start); measured && took > longest {
+				longest = took
+			}
+		}
+	}
+	for b.Loop() {
+		b.StopTimer()
+		flood(n, false)
+		at += int64(3500 * time.Millisecond) // one short of the attempts' end
+		before := rows
+		flood(n/2, false)
+		if rows != before {
+			b.Fatalf("%d connections ended too early", rows-before)
+		}
+		b.StartTimer()
+		flood(n, true)
+		b.StopTimer()
+		if rows-before < n*9/10 {
+			b.Fatalf("%d connections have ended, want a million", rows-before)
+		}
+		at += int64(time.Minute)
+		t.Advance(at)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/record")
+	b.ReportMetric(float64(longest.Microseconds()), "µs/longest")
 }

@@ -94,10 +94,26 @@ func (t *Tracker) rearm(i uint32, c connection) {
 func (t *Tracker) expire() {
 	t.popped = expiry{}
 	for i, due := t.wheel.pop(t.now); i != 0; i, due = t.wheel.pop(t.now) {
+		if t.wheel.read {
+			t.wheel.read = false
+			t.readSlots(t.wheel.ready[min(t.wheel.unread, len(t.wheel.ready)):])
+		}
 		c := t.connectionAt(i)
 		t.popped.reach(due, c.order)
 		t.fire(i, c, due)
 	}
+}
+
+// readSlots reads where the table has connections that will probably end now, and
+// which have just been read, so that the waits for memory overlap.
+func (t *Tracker) readSlots(entries []readyEntry) {
+	var touched uint64
+	for _, e := range entries {
+		if c := t.connectionAt(e.index); c.protocol != bpf.ProtocolTCP || c.closeAt <= e.due {
+			touched += t.table.entries[t.hashOf(&t.hashKey, c)>>32&t.table.mask]
+		}
+	}
+	t.touched = touched
 }
 
 // expiry is a place in the order in which the wheel hands connections out.

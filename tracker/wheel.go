@@ -38,6 +38,7 @@ type wheel struct {
 
 	ahead   *slab.Array[hot] // read before the connections come out; nil: not
 	unread  int              // so many of ready are to be read yet
+	read    bool             // some were read since Tracker.readSlots
 	touched uint64           // keeps the compiler from leaving the reads ahead out
 }
 
@@ -205,7 +206,7 @@ func (w *wheel) reverse(i uint32) (head uint32) {
 // readAhead reads the next of ready, so that the waits for memory overlap.
 func (w *wheel) readAhead() {
 	to := len(w.ready)
-	w.unread = max(to-lookAhead, 0)
+	w.unread, w.read = max(to-lookAhead, 0), true
 	if w.ahead == nil {
 		return
 	}
