@@ -11,7 +11,7 @@
 #   RATES="500k 1M max"
 #   ROUNDS=3          runs of each program at each rate; sums are shown
 #   FLOWS=10000 SIZE=60
-#   PROGRAMS="conntap-xdp conntap-tcx softflowd argus tcpdump zeek"
+#   PROGRAMS="conntap-xdp conntap-tcx conntap-afpacket softflowd argus tcpdump zeek"
 #   DIR=/tmp          where logs are written
 set -euo pipefail
 set -m # programs in the background are to hear SIGINT
@@ -22,7 +22,7 @@ rates=${RATES:-500k 1M max}
 rounds=${ROUNDS:-3}
 flows=${FLOWS:-10000}
 size=${SIZE:-60}
-programs=${PROGRAMS:-conntap-xdp conntap-tcx softflowd argus tcpdump zeek}
+programs=${PROGRAMS:-conntap-xdp conntap-tcx conntap-afpacket softflowd argus tcpdump zeek}
 work=$(mktemp -d "${DIR:-/tmp}/conntap-compare.XXXXXX")
 sender=conntap-compare-sender-$$
 capturer=conntap-compare-capturer-$$

@@ -71,9 +71,9 @@ and Linux 5.18.`,
 func (f *benchFlags) register(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	f.modes.of = words(bench.Captures)
-	fs.Var(&f.modes, "modes", "ways in, of xdp, xdp-generic and tcx (default all)")
+	fs.Var(&f.modes, "modes", "ways in: "+strings.Join(f.modes.of, ", ")+" (default all)")
 	f.transports.of = words(bench.Transports)
-	fs.Var(&f.transports, "transports", "how records reach conntap: batched, per-packet (default both)")
+	fs.Var(&f.transports, "transports", "how records reach conntap: "+strings.Join(f.transports.of, ", ")+" (default all)")
 	fs.IntVar(&f.Size, "size", bench.MinSize, fmt.Sprintf("bytes of a frame, without FCS: %d to %d", bench.MinSize, bench.MaxSize))
 	fs.IntVar(&f.Flows, "flows", 10_000, "how many connections the frames belong to, in turn")
 	fs.Var(&f.rate, "rate", "packets per second, such as 800k or 1.5M (default as many as can be made)")

@@ -71,7 +71,7 @@ const (
 var Transports = []collector.Transport{collector.TransportBatched, collector.TransportPerPacket}
 
 // Captures are the ways in that can be measured.
-var Captures = []collector.Capture{collector.CaptureXDP, collector.CaptureXDPGeneric, collector.CaptureTCX}
+var Captures = []collector.Capture{collector.CaptureXDP, collector.CaptureXDPGeneric, collector.CaptureTCX, collector.CaptureAFPacket}
 
 // Report is what was measured.
 type Report struct {

@@ -13,6 +13,7 @@ import (
 type consumer struct {
 	collector.Source
 	consumed Consumed
+	read     uint64 // records
 	latency  histogram
 	usage    usage // of the process, when the last row was written
 	err      error
@@ -33,6 +34,7 @@ func startConsumer(source collector.Source, consume func(collector.Source) (Cons
 // Read implements collector.Source.
 func (c *consumer) Read(packets []bpf.Packet) (int, error) {
 	n, err := c.Source.Read(packets)
+	c.read += uint64(n)
 	now := bootTime()
 	for i := range packets[:n] {
 		c.latency.add(now - packets[i].Time)

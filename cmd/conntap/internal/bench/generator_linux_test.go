@@ -90,21 +90,21 @@ func TestMeasure(t *testing.T) {
 	const packets = 20_000
 	config := Config{
 		Load:     Load{Size: 100, Flows: 500, Packets: packets, Producers: 1, Rate: 400_000},
-		Captures: Captures, Transports: Transports, Baseline: true, Rounds: 2, Search: true,
+		Captures: Captures, Transports: Transports, Baseline: true, Rounds: 1, Search: true,
 	}
 	report := measure(t, context.Background(), config)
-	if want := 1 + len(Captures)*len(Transports); len(report.Rows) != want {
+	if want := 1 + (len(Captures)-1)*len(Transports) + 1; len(report.Rows) != want { // AF_PACKET has one
 		t.Errorf("want %d rows, got %d", want, len(report.Rows))
 	}
 	for i := range report.Rows {
 		row := &report.Rows[i]
-		if sent := row.Account.Offered + row.Account.Refused; sent < 2*packets {
-			t.Errorf("%s: want %d packets offered at least, got %+v", row, 2*packets, row.Account)
+		if sent := row.Account.Offered + row.Account.Refused; sent < packets {
+			t.Errorf("%s: want %d packets offered at least, got %+v", row, packets, row.Account)
 		}
 		if row.Missing != 0 {
 			t.Errorf("%s: want a balance, %d missing of %+v", row, row.Missing, row.Account)
 		}
-		if row.KernelNS == 0 {
+		if row.KernelNS == 0 && row.Name != "afpacket" {
 			t.Errorf("%s: want ns per packet in the kernel", row)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -31,6 +32,10 @@ func (c *Config) subjects() []rowMaker {
 		all = append(all, rowMaker{subject: subject{name: baselineName}})
 	}
 	for _, capture := range c.Captures {
+		if capture == collector.CaptureAFPacket { // which has but one way
+			all = append(all, rowMaker{subject: subject{name: string(capture), capture: capture}})
+			continue
+		}
 		for _, transport := range c.Transports {
 			all = append(all, rowMaker{subject: subject{string(capture), capture, transport}})
 		}
@@ -90,8 +95,8 @@ func (b *bench) runCable(ctx context.Context, s subject, load Load, kernelTime b
 }
 
 // runInterface captures what passes an interface, in both directions if it has an
-// address, as conntap run does. What is offered is what the hooks saw, each
-// super-packet as its segments, and what the card dropped before.
+// address, as conntap run does. What is offered is what the hooks saw, with all the
+// packets that a frame holds, and what the card dropped before.
 func (b *bench) runInterface(ctx context.Context, s subject, load Load, kernelTime bool) (*result, error) {
 	name := b.config.Interface
 	device, err := netlink.LinkByName(name)
@@ -117,7 +122,7 @@ func (b *bench) runInterface(ctx context.Context, s subject, load Load, kernelTi
 	}
 	r.elapsed = elapsed
 	r.account.Lost.Driver = cardDrops(device.Attrs().Statistics) - cardDrops(before)
-	r.account.Offered = captured.seen + captured.segments + r.account.Lost.Driver
+	r.account.Offered = captured.seen + captured.further + r.account.Lost.Driver
 	return r, nil
 }
 
@@ -169,7 +174,7 @@ func (b *bench) settle(before cableCounts) (cableCounts, error) {
 // capture is a subject at work.
 type capture struct {
 	subject  subject
-	live     *collector.Live // nil for the baseline
+	live     collector.LiveSource // nil for the baseline
 	consumer *consumer
 	attached link.Link // the baseline
 	program  *ebpf.Program
@@ -181,7 +186,7 @@ type capture struct {
 
 	ringFill float64
 	seen     uint64 // frames, by the programs' own count
-	segments uint64 // how many packets more than frames were recorded
+	further  uint64 // packets beyond one for each frame: segments, and what is in tunnels
 }
 
 // startCapture attaches the subject to an interface in the calling thread's
@@ -202,12 +207,13 @@ func (b *bench) startCapture(s subject, name string, index int, kernelTime bool)
 	if s.name == baselineName {
 		return c, c.attachBaseline(index)
 	}
-	c.live, err = collector.OpenLive(b.liveConfig(s, name))
+	c.live, err = collector.Open(b.liveConfig(s, name))
 	if err != nil {
+		c.live = nil // and no interface around nil
 		return nil, err
 	}
 	if kernelTime {
-		if c.program, err = attachedProgram(s.capture, index); err != nil {
+		if c.program, err = attachedProgram(c.live.Obtained()[0].Ingress, index); err != nil {
 			return nil, err
 		}
 	}
@@ -245,12 +251,12 @@ func (c *capture) attachBaseline(index int) error {
 	return nil
 }
 
-// attachedProgram is the BPF program on an interface's way in, nil if there is
-// none.
-func attachedProgram(way collector.Capture, index int) (*ebpf.Program, error) {
+// attachedProgram is the BPF program on an interface's way in, nil if there is none,
+// or none that the kernel tells of.
+func attachedProgram(hook string, index int) (*ebpf.Program, error) {
 	var id ebpf.ProgramID
-	switch way {
-	case collector.CaptureXDP, collector.CaptureXDPGeneric, collector.CaptureAuto:
+	switch {
+	case strings.HasPrefix(hook, "XDP"):
 		device, err := netlink.LinkByIndex(index)
 		if err != nil {
 			return nil, fmt.Errorf("looking for the attached program: %w", err)
@@ -258,12 +264,12 @@ func attachedProgram(way collector.Capture, index int) (*ebpf.Program, error) {
 		if xdp := device.Attrs().Xdp; xdp != nil {
 			id = ebpf.ProgramID(xdp.ProgId)
 		}
-	case collector.CaptureTCX:
+	case hook == "TCX":
 		query, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: ebpf.AttachTCXIngress})
-		if err != nil || len(query.Programs) == 0 { // below kernel 6.6
-			return nil, nil
+		if err != nil || len(query.Programs) == 0 {
+			return nil, fmt.Errorf("looking for the attached program: %w", err)
 		}
-		id = query.Programs[0].ID
+		id = query.Programs[0].ID // conntap's is the first
 	}
 	if id == 0 {
 		return nil, nil
@@ -296,7 +302,6 @@ func (c *capture) finish(do func(func() error) error, producers usage) (*result,
 	}
 	if c.live == nil {
 		c.abandon()
-		c.seen = r.account.Offered
 		return r, err
 	}
 	for _, ring := range c.live.Rings() { // there are none once Read has come to the end
@@ -312,7 +317,7 @@ func (c *capture) finish(do func(func() error) error, producers usage) (*result,
 // tally fills in what the consumer found.
 func (c *capture) tally(r *result, producers usage) {
 	frames, connections := c.live.Stats(), &c.consumer.consumed.Tracked
-	c.seen, c.segments = frames.Seen, frames.Packets-frames.Recorded
+	c.seen, c.further = frames.Seen, c.consumer.read+connections.Joined-connections.Notes-frames.Recorded
 	r.account.Logged = c.consumer.consumed.Logged
 	r.account.Lost = Losses{
 		Ring: frames.Lost, Filtered: frames.Filtered, Tracker: connections.Packets - connections.Counted,
@@ -320,7 +325,7 @@ func (c *capture) tally(r *result, producers usage) {
 	for _, n := range frames.Skipped {
 		r.account.Lost.Skipped += n
 	}
-	r.records, r.latency, r.ringFill = frames.Packets, c.consumer.latency, c.ringFill
+	r.records, r.latency, r.ringFill = c.consumer.read, c.consumer.latency, c.ringFill
 	r.usage = c.consumer.usage.minus(c.usage).minus(producers)
 	r.steal, r.pause = stolenSince(c.times), c.pause()
 }
