@@ -100,7 +100,7 @@ received() {
 stop() {
 	kill -INT "$1"
 	timeout 60 tail -f /dev/null --pid="$1" || kill -KILL "$1"
-	{ wait "$1"; } 2>/dev/null || true
+	wait "$1" || true
 }
 
 # One run: a line of program, rate, offered, seconds, received, CPU seconds.
@@ -116,7 +116,7 @@ measure() {
 	sleep 2 # for what waits in buffers
 	cpu=$(cpu_seconds "$pid")
 	if [ "$1" = softflowd ]; then softflowctl -c "$work/control" statistics >"$work/statistics"; fi
-	stop "$pid"
+	stop "$pid" 2>/dev/null # the shell reports how it ended
 	echo "$1 $2 $sent $(received "$1") $cpu"
 	unplug
 }
@@ -143,15 +143,15 @@ awk '
 	offered[key] += $3; seconds[key] += $4; received[key] += $5; cpu[key] += $6
 }
 END {
-	printf "%-6s %-12s %9s %9s %8s %10s   %s\n", "rate", "program", "offered", "received", "lost", "CPU", "beside the first"
-	printf "%-6s %-12s %9s %9s %8s %10s   %s\n", "", "", "Mpps", "Mpps", "", "ns/packet", "received, CPU"
+	printf "%-6s %-16s %9s %9s %8s %10s   %s\n", "rate", "program", "offered", "received", "lost", "CPU", "beside the first"
+	printf "%-6s %-16s %9s %9s %8s %10s   %s\n", "", "", "Mpps", "Mpps", "", "ns/packet", "received, CPU"
 	for (i = 1; i <= n; i++) {
 		key = order[i]
 		split(key, name, " ")
 		rate = received[key] / seconds[key] / 1e6
 		each = received[key] ? cpu[key] / received[key] * 1e9 : 0
 		if (name[1] != last) { last = name[1]; first = rate; cheapest = each }
-		printf "%-6s %-12s %9.2f %9.2f %6.1f %% %10.0f   %.2f, %.2f\n", name[1], name[2],
+		printf "%-6s %-16s %9.2f %9.2f %6.1f %% %10.0f   %.2f, %.2f\n", name[1], name[2],
 			offered[key] / seconds[key] / 1e6, rate, 100 * (1 - received[key] / offered[key]),
 			each, rate / first, each / cheapest
 	}
