@@ -10,32 +10,31 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define TC_NEXT -1 /* TCX_NEXT, and clsact's TC_ACT_UNSPEC */
 
-/* xdp: what the context is. */
-#define SKB 0
-#define XDP 1
-#define XDP_LINEAR 2 /* all of the frame is in the linear part */
-
-/* What the context says of the frame. Nothing is known of what is in it. */
-static __always_inline void start_frame(struct frame *f, struct walk *walk, int xdp, enum hook hook)
+/* What the context says of the frame, for direct access: of XDP what the linear part
+ * holds. Nothing is known of what is in it. */
+static __always_inline void start_direct(struct frame *f, struct walk *walk, int xdp,
+					 enum hook hook)
 {
+	struct block_l2 *l2 = &walk->staging->frame.l2;
 	struct __sk_buff *skb = walk->ctx;
 	struct xdp_md *md = walk->ctx;
 
 	*f = (struct frame){.hook = hook, .at = walk->staging->used};
-	switch (xdp) {
-	case XDP:
-		f->length = bpf_xdp_get_buff_len(md);
-		break;
-	case XDP_LINEAR:
+	if (wants_vlans()) {
+		l2->vlan = 0;
+		l2->inner_vlan = 0;
+	}
+	if (xdp) {
 		f->length = (void *)(long)md->data_end - (void *)(long)md->data;
-		break;
-	case SKB:
+	} else {
 		f->length = skb->len;
 		f->gso_size = skb->gso_size;
 		f->gso_segments = skb->gso_segs;
 		if (skb->vlan_present) { /* the stack took a tag off */
-			add_vlan(f, skb->vlan_tci);
 			f->off_tag = 1;
+			f->tagged = 1;
+			if (wants_vlans())
+				add_vlan(l2, skb->vlan_tci);
 		}
 	}
 	f->end = f->length;
@@ -46,13 +45,55 @@ static __always_inline void start_frame(struct frame *f, struct walk *walk, int 
 static __always_inline enum reason read_layers(struct walk *walk, int xdp, struct frame *f)
 {
 	struct frame *kept = &walk->staging->frame;
+	struct __sk_buff *skb = walk->ctx;
 	enum reason reason;
 
-	start_frame(kept, walk, xdp, f->hook);
+	*kept = (struct frame){.hook = f->hook,
+			       .at = f->at,
+			       .length = xdp == XDP ? bpf_xdp_get_buff_len(walk->ctx) : f->length,
+			       .gso_size = f->gso_size,
+			       .gso_segments = f->gso_segments};
+	kept->end = kept->length;
+	if (!xdp && skb->vlan_present) {
+		add_vlan(&kept->l2, skb->vlan_tci);
+		kept->off_tag = 1;
+		kept->tagged = 1;
+	}
 	reason = parse_layers(walk, xdp, config.link == LINK_ETHERNET ? LAYER_ETHERNET : LAYER_IP);
 	f->at = kept->at;
 	f->start = kept->start;
 	return reason;
+}
+
+/* Hands what direct access has found out to the layer path. */
+static __always_inline struct frame *keep(struct staging *s, const struct frame *f,
+					  const struct record *r)
+{
+	struct frame *kept = &s->frame;
+	struct block_l2 l2 = kept->l2;
+	__u32 ip_id = kept->ip_id;
+	__be16 check = kept->check;
+
+	*kept = (struct frame){.length = f->length,
+			       .end = f->end,
+			       .offset = f->offset,
+			       .ip_offset = f->ip_offset,
+			       .ip_end = f->ip_end,
+			       .gso_size = f->gso_size,
+			       .gso_segments = f->gso_segments,
+			       .hook = f->hook,
+			       .protocol = r->head.protocol,
+			       .payload = f->payload,
+			       .at = f->at,
+			       .start = f->start,
+			       .dt_ns = f->dt_ns,
+			       .src_port = r->head.src_port,
+			       .dst_port = r->head.dst_port,
+			       .records = f->records,
+			       .check = check,
+			       .ip_id = ip_id,
+			       .l2 = l2};
+	return kept;
 }
 
 /* Judges the checksum of what direct access has read, and ends it. */
@@ -60,10 +101,10 @@ static __always_inline void verify_direct(struct walk *walk, int xdp, struct fra
 					  struct record *r, void *data, void *data_end,
 					  enum reason reason)
 {
-	struct frame *kept = &walk->staging->frame;
+	struct frame *kept = keep(walk->staging, f, r);
 
-	*kept = *f;
-	if (kept->has_l2 && data + 2 * ETH_ALEN <= data_end)
+	kept->has_l2 = config.link == LINK_ETHERNET;
+	if (data + 2 * ETH_ALEN <= data_end)
 		__builtin_memcpy(&kept->l2, data, 2 * ETH_ALEN);
 	if (begin_checksum(walk, xdp, r) && !direct_checksum(walk, xdp, &r->head, data, data_end)) {
 		parse_layers(walk, xdp, LAYER_CHECKSUM);
@@ -85,20 +126,21 @@ static __always_inline enum reason parse(struct walk *walk, int xdp, struct fram
 	struct staging *s = walk->staging;
 	__u32 at = f->at & (BATCH_SIZE - 8);
 	struct record *r = (void *)s->records + at;
-	enum reason reason = parse_direct(f, r, data, data_end);
+	enum reason reason = parse_direct(walk, xdp, f, r, data, data_end);
 
 	if (reason == PARSE_LAYERS)
 		return config.layers ? read_layers(walk, xdp, f) : REASON_LOAD;
-	if (!is_selected(f, r))
+	if (!is_selected(&s->frame, r))
 		return PARSE_FILTERED;
 	if (config.verify && config.layers) {
 		verify_direct(walk, xdp, f, r, data, data_end, reason);
 		return REASON_NONE;
 	}
+	f->has_l2 = config.link == LINK_ETHERNET;
 	f->at = append_record(walk, xdp, f, r, data, at);
 	if (config.layers && reason == PARSE_TUNNEL) {
-		s->frame = *f;
-		s->frame.records = 1;
+		f->records = 1;
+		keep(s, f, r);
 		parse_layers(walk, xdp, LAYER_TUNNEL);
 		f->at = s->frame.at;
 	}
@@ -117,7 +159,7 @@ static __always_inline void tap(void *ctx, int xdp, enum hook hook, void *data, 
 	if (!counts || !walk.staging)
 		return;
 	counts->seen++;
-	start_frame(&f, &walk, xdp, hook);
+	start_direct(&f, &walk, xdp, hook);
 	reason = parse(&walk, xdp, &f, data, data_end);
 	if (reason == REASON_NONE) {
 		counts->recorded++;

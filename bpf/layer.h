@@ -19,6 +19,11 @@ struct walk {
 	struct staging *staging;
 };
 
+/* xdp: what the context is. */
+#define SKB 0
+#define XDP 1
+#define XDP_LINEAR 2 /* all of the frame is in the linear part */
+
 /* The record that is being written. The mask is for the verifier. */
 static __always_inline struct record *record_of(struct staging *s)
 {

@@ -60,13 +60,12 @@ static __always_inline int is_vlan(const struct frame *f, __u16 type)
 
 /* Books one tag. A priority tag (id 0) gives its place to the next one, and the
  * third tag takes that of the second. */
-static __always_inline void add_vlan(struct frame *f, __u16 tci)
+static __always_inline void add_vlan(struct block_l2 *l2, __u16 tci)
 {
-	if (f->l2.vlan == 0)
-		f->l2.vlan = tci & 0xfff;
+	if (l2->vlan == 0)
+		l2->vlan = tci & 0xfff;
 	else
-		f->l2.inner_vlan = tci & 0xfff;
-	f->tagged = 1;
+		l2->inner_vlan = tci & 0xfff;
 }
 
 /* Whether a frame is long enough for an Ethernet header, as Zeek sees it
@@ -117,7 +116,8 @@ static __always_inline long layer_vlan(struct walk *walk, int xdp)
 		return finish(f, REASON_LINK_DEPTH);
 	if (load(walk, xdp, f->offset, &tag, sizeof(tag)))
 		return finish(f, REASON_LOAD);
-	add_vlan(f, bpf_ntohs(tag.tci));
+	add_vlan(&f->l2, bpf_ntohs(tag.tci));
+	f->tagged = 1;
 	f->type = bpf_ntohs(tag.type);
 	return go_on(f, LAYER_TYPE, f->offset + sizeof(tag));
 }

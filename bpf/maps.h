@@ -69,7 +69,8 @@ enum layer {
 	LAYER_AYIYA,
 };
 
-/* A frame while it is parsed. */
+/* A frame while it is parsed. Direct access works on one in registers: for what that
+ * has no need of itself (l2, ip_id, check), it goes to the staging's. */
 struct frame {
 	__u32 length; /* of the frame, as on the wire; in a tunnel: where its content ends */
 	__u32 end;    /* where the layer ends */
@@ -138,10 +139,6 @@ struct wire {
 	struct block_owner owner;
 };
 
-#define FLOW_SLOTS_BITS 12
-#define FLOW_PAYLOADS_MAX 4 /* of a flow's direction, that are recorded */
-#define FLOW_COUNT_MASK 7
-
 /* What one CPU writes for one hook alone, a batch as it grows above all. Nothing
  * else touches it in between: XDP and TC ingress run in softirq, which doesn't nest;
  * TC egress runs there or with softirqs disabled; so do BPF_PROG_RUN of live frames
@@ -162,10 +159,6 @@ struct staging {
 	struct wire wire[0];
 	struct frame frame;
 	__u8 chunk[CHUNK_SIZE + 8] __attribute__((aligned(8)));
-	/* Flows by their hash, for a guess at what is new; two in one slot drive each
-	 * other out. Each is some of the hash's bits and, in FLOW_COUNT_MASK, the number
-	 * of payload packets that were seen. */
-	__u32 flows[1 << FLOW_SLOTS_BITS];
 	struct batch_header header;
 	/* As far as RECORDS_MASK goes, for the verifier, and the last record of a frame. */
 	__u8 records[2 * BATCH_SIZE + RECORDS_SIZE] __attribute__((aligned(8)));
@@ -203,6 +196,28 @@ struct {
 	__type(key, __u32);
 	__type(value, struct staging);
 } staging SEC(".maps");
+
+#define FLOW_SLOTS_BITS 13 /* the most that a per-CPU value takes: 32 KiB */
+#define FLOW_TABLES_BITS 4 /* 131,072 flows on each CPU */
+#define FLOW_TABLES (1 << FLOW_TABLES_BITS)
+#define FLOW_PAYLOADS_MAX 4 /* of a flow's direction, that are recorded */
+#define FLOW_COUNT_MASK 7
+
+/* Flows by their hash, for a guess at what is new; two in one slot drive each other
+ * out, and then have more recorded than they need. Each is some of the hash's bits
+ * and, in FLOW_COUNT_MASK, the number of payload packets that were seen. */
+struct flows {
+	__u32 slots[1 << FLOW_SLOTS_BITS];
+};
+
+/* Key: FLOW_TABLES_BITS of the hash. Value: struct flows, of the CPU. Hooks share it: a
+ * race makes a guess wrong, no more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FLOW_TABLES);
+	__type(key, __u32);
+	__type(value, struct flows);
+} flows_seen SEC(".maps");
 
 /* For user space, which maps it: what a CPU and hook has not put into its ring yet is
  * not older than this. */

@@ -86,19 +86,25 @@ static __always_inline void clear_transport(struct record_head *head)
 	head->ack = 0;
 }
 
+/* Both ports at once: they stand side by side in packet and record. */
+static __always_inline void copy_ports(struct record_head *head, const void *transport)
+{
+	*(__u32 *)&head->src_port = *(const __u32 *)transport;
+}
+
+/* `check` gets the checksum, if it is wanted. */
 static __always_inline void fill_tcp(struct frame *f, struct record_head *head,
-				     const struct tcphdr *th)
+				     const struct tcphdr *th, __be16 *check)
 {
 	__u16 offset_and_flags = bpf_ntohs(*((__be16 *)th + 6));
 	__u32 length = (offset_and_flags >> 12) * 4;
 
-	head->src_port = th->source;
-	head->dst_port = th->dest;
+	copy_ports(head, th);
 	head->seq = bpf_ntohl(th->seq);
 	head->ack = bpf_ntohl(th->ack_seq);
 	head->window = bpf_ntohs(th->window);
 	if (config.verify)
-		f->check = th->check;
+		*check = th->check;
 	head->tcp_flags = (__u8)offset_and_flags;
 	if (length < sizeof(*th))
 		head->state |= STATE_MALFORMED | STATE_SHORT_OFFSET;
@@ -108,30 +114,29 @@ static __always_inline void fill_tcp(struct frame *f, struct record_head *head,
 }
 
 static __always_inline void fill_udp(struct frame *f, struct record_head *head,
-				     const struct udphdr *uh)
+				     const struct udphdr *uh, __be16 *check)
 {
 	head->tcp_flags = 0;
-	head->src_port = uh->source;
-	head->dst_port = uh->dest;
+	copy_ports(head, uh);
 	head->seq = 0;
 	head->ack = 0;
 	f->src_port = uh->source;
 	f->dst_port = uh->dest;
 	head->window = bpf_ntohs(uh->len);
 	if (config.verify)
-		f->check = uh->check;
+		*check = uh->check;
 	head->header_length = f->offset - f->ip_offset + sizeof(*uh);
 	if (is_direction_port(uh->source) || is_direction_port(uh->dest))
 		f->payload = PAYLOAD_DIRECTION;
 }
 
 static __always_inline void fill_icmp(struct frame *f, struct record_head *head,
-				      const struct icmp_head *icmph)
+				      const struct icmp_head *icmph, __be16 *check)
 {
 	clear_transport(head);
 	head->window = icmph->type << 8 | icmph->code;
 	if (config.verify)
-		f->check = icmph->checksum;
+		*check = icmph->checksum;
 	head->header_length = f->offset - f->ip_offset + sizeof(*icmph);
 }
 
@@ -168,7 +173,7 @@ static __always_inline enum reason direct_tunnel(const struct frame *f, const st
 }
 
 static __always_inline enum reason direct_transport(struct frame *f, struct record_head *head,
-						    struct cursor *cursor)
+						    __be16 *check, struct cursor *cursor)
 {
 	void *pos = cursor->pos;
 
@@ -178,20 +183,20 @@ static __always_inline enum reason direct_transport(struct frame *f, struct reco
 		if (pos + sizeof(struct tcphdr) > cursor->end ||
 		    !has_transport(f, sizeof(struct tcphdr)))
 			return PARSE_LAYERS;
-		fill_tcp(f, head, pos);
+		fill_tcp(f, head, pos, check);
 		return REASON_NONE;
 	case IPPROTO_UDP:
 		if (pos + sizeof(struct udphdr) > cursor->end ||
 		    !has_transport(f, sizeof(struct udphdr)))
 			return PARSE_LAYERS;
-		fill_udp(f, head, pos);
+		fill_udp(f, head, pos, check);
 		return direct_tunnel(f, pos, cursor);
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		if (pos + sizeof(struct icmp_head) > cursor->end ||
 		    !has_transport(f, sizeof(struct icmp_head)))
 			return PARSE_LAYERS;
-		fill_icmp(f, head, pos);
+		fill_icmp(f, head, pos, check);
 		return REASON_NONE;
 	case IPPROTO_IPIP:
 	case IPPROTO_IPV6:
@@ -217,8 +222,19 @@ static __always_inline int set_ip_length(struct frame *f, struct record_head *he
 	return length != 0 && f->ip_end <= f->length;
 }
 
-static __always_inline enum reason direct_ipv4(struct frame *f, struct record *r,
-					       struct cursor *cursor)
+/* Makes sure that a frame is known to its end, if an IP packet of that length may not
+ * be all in the linear part, which is the first guess. */
+static __always_inline void see_end(struct walk *walk, int xdp, struct frame *f, __u32 length,
+				    __u32 header)
+{
+	if (xdp == XDP && (f->ip_offset + length > f->end || length <= header)) {
+		f->length = bpf_xdp_get_buff_len(walk->ctx);
+		f->end = f->length;
+	}
+}
+
+static __always_inline enum reason direct_ipv4(struct walk *walk, int xdp, struct frame *f,
+					       struct record *r, struct cursor *cursor)
 {
 	struct iphdr *iph = cursor->pos;
 	__u32 header;
@@ -230,15 +246,17 @@ static __always_inline enum reason direct_ipv4(struct frame *f, struct record *r
 		return PARSE_LAYERS;
 	if (config.verify && (header > sizeof(*iph) || !is_intact(iph)))
 		return PARSE_LAYERS;
+	see_end(walk, xdp, f, bpf_ntohs(iph->tot_len), header);
 	if (!set_ip_length(f, &r->head, bpf_ntohs(iph->tot_len), 0) || r->head.ip_length < header)
 		return PARSE_LAYERS;
 	r->ipv4.src = iph->saddr;
 	r->ipv4.dst = iph->daddr;
-	f->ip_id = bpf_ntohs(iph->id);
+	if (config.identity)
+		walk->staging->frame.ip_id = bpf_ntohs(iph->id);
 	f->protocol = iph->protocol;
 	f->offset = f->ip_offset + header;
 	cursor->pos += header;
-	return direct_transport(f, &r->head, cursor);
+	return direct_transport(f, &r->head, &walk->staging->frame.check, cursor);
 }
 
 static __always_inline void copy_addresses(struct record_ipv6 *to, const struct ipv6hdr *ip6h)
@@ -246,8 +264,8 @@ static __always_inline void copy_addresses(struct record_ipv6 *to, const struct 
 	__builtin_memcpy(to, &ip6h->saddr, sizeof(*to));
 }
 
-static __always_inline enum reason direct_ipv6(struct frame *f, struct record *r,
-					       struct cursor *cursor)
+static __always_inline enum reason direct_ipv6(struct walk *walk, int xdp, struct frame *f,
+					       struct record *r, struct cursor *cursor)
 {
 	struct ipv6hdr *ip6h = cursor->pos;
 
@@ -255,30 +273,38 @@ static __always_inline enum reason direct_ipv6(struct frame *f, struct record *r
 		return PARSE_LAYERS;
 	if (is_extension(ip6h->nexthdr))
 		return PARSE_LAYERS;
+	see_end(walk, xdp, f, bpf_ntohs(ip6h->payload_len) + sizeof(*ip6h), sizeof(*ip6h));
 	if (!set_ip_length(f, &r->head, bpf_ntohs(ip6h->payload_len) + sizeof(*ip6h),
 			   sizeof(*ip6h)))
 		return PARSE_LAYERS;
 	r->head.state |= STATE_IPV6;
 	copy_addresses(&r->ipv6, ip6h);
-	f->ip_id = bpf_ntohl(*(__be32 *)ip6h) & 0xfffff;
+	if (config.identity)
+		walk->staging->frame.ip_id = bpf_ntohl(*(__be32 *)ip6h) & 0xfffff;
 	f->protocol = ip6h->nexthdr;
 	f->offset = f->ip_offset + sizeof(*ip6h);
 	cursor->pos += sizeof(*ip6h);
-	return direct_transport(f, &r->head, cursor);
+	return direct_transport(f, &r->head, &walk->staging->frame.check, cursor);
 }
 
-static __always_inline enum reason direct_ethernet(struct frame *f, struct cursor *cursor)
+/* Whether anyone asks for VLAN ids. */
+static __always_inline int wants_vlans(void)
 {
-	struct ethhdr *eth = cursor->pos;
+	return config.l2 || config.filter;
+}
+
+static __always_inline enum reason direct_ethernet(struct staging *s, struct frame *f,
+						   struct cursor *cursor)
+{
+	__be16 *addresses_and_type = cursor->pos;
 	struct vlan_tag *tag;
 	__u16 type;
 
-	if (cursor->pos + sizeof(*eth) > cursor->end || !has_ethernet(f))
+	if (cursor->pos + ETH_HLEN > cursor->end || !has_ethernet(f))
 		return PARSE_LAYERS;
-	f->has_l2 = 1;
-	type = bpf_ntohs(eth->h_proto);
-	cursor->pos += sizeof(*eth);
-	f->offset = sizeof(*eth);
+	type = bpf_ntohs(addresses_and_type[ETH_ALEN]);
+	cursor->pos += ETH_HLEN;
+	f->offset = ETH_HLEN;
 #pragma unroll
 	for (int i = 0; i < VLAN_TAGS_DIRECT; i++) {
 		if (!is_vlan(f, type))
@@ -286,7 +312,9 @@ static __always_inline enum reason direct_ethernet(struct frame *f, struct curso
 		tag = cursor->pos;
 		if (cursor->pos + sizeof(*tag) > cursor->end)
 			return PARSE_LAYERS;
-		add_vlan(f, bpf_ntohs(tag->tci));
+		f->tagged = 1;
+		if (wants_vlans())
+			add_vlan(&s->frame.l2, bpf_ntohs(tag->tci));
 		type = bpf_ntohs(tag->type);
 		cursor->pos += sizeof(*tag);
 		f->offset += sizeof(*tag);
@@ -295,22 +323,23 @@ static __always_inline enum reason direct_ethernet(struct frame *f, struct curso
 }
 
 /* Fills what `f` needs for the record, which is `r`: all but the link addresses. */
-static __always_inline enum reason parse_direct(struct frame *f, struct record *r, void *data,
-						void *data_end)
+static __always_inline enum reason parse_direct(struct walk *walk, int xdp, struct frame *f,
+						struct record *r, void *data, void *data_end)
 {
 	struct cursor cursor = {data, data_end};
 	__u8 version;
 
-	if (config.link == LINK_ETHERNET && direct_ethernet(f, &cursor) != REASON_NONE)
+	if (config.link == LINK_ETHERNET &&
+	    direct_ethernet(walk->staging, f, &cursor) != REASON_NONE)
 		return PARSE_LAYERS;
 	if (cursor.pos + 1 > cursor.end)
 		return PARSE_LAYERS;
 	f->ip_offset = f->offset;
 	version = *(__u8 *)cursor.pos >> 4;
 	if (version == 4)
-		return direct_ipv4(f, r, &cursor);
+		return direct_ipv4(walk, xdp, f, r, &cursor);
 	if (version == 6)
-		return direct_ipv6(f, r, &cursor);
+		return direct_ipv6(walk, xdp, f, r, &cursor);
 	return PARSE_LAYERS;
 }
 
@@ -586,18 +615,18 @@ static __always_inline long layer_transport(struct walk *walk, int xdp)
 	case IPPROTO_TCP:
 		reason = load_transport(walk, xdp, &header, sizeof(header.tcp));
 		if (reason == REASON_NONE)
-			fill_tcp(f, head, &header.tcp);
+			fill_tcp(f, head, &header.tcp, &f->check);
 		break;
 	case IPPROTO_UDP:
 		reason = load_transport(walk, xdp, &header, sizeof(header.udp));
 		if (reason == REASON_NONE)
-			fill_udp(f, head, &header.udp);
+			fill_udp(f, head, &header.udp, &f->check);
 		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		reason = load_transport(walk, xdp, &header, sizeof(header.icmp));
 		if (reason == REASON_NONE)
-			fill_icmp(f, head, &header.icmp);
+			fill_icmp(f, head, &header.icmp, &f->check);
 		break;
 	case IPPROTO_NONE:
 		reason = REASON_NO_NEXT_HEADER;
@@ -628,19 +657,19 @@ static __always_inline __u32 append_blocks(struct staging *s, struct frame *f,
 					   struct record_head *head, const __u16 *link, __u32 at)
 {
 	struct block_gso gso = {f->gso_size, f->gso_segments, 0};
-	struct block_identity identity = {f->ip_id, 0};
+	struct block_identity identity = {s->frame.ip_id, 0};
 	struct block_tunnel tunnel = {f->tunnel, f->depth, 0, f->id};
 	__u8 blocks = 0;
 
 	if (config.l2 && f->has_l2) {
 		blocks |= BLOCK_L2;
 		__builtin_memcpy(s->records + at, link, 2 * ETH_ALEN);
-		at = APPEND(s, at + 2 * ETH_ALEN, &f->l2.vlan);
-		at = APPEND(s, at, &f->l2.inner_vlan);
+		at = APPEND(s, at + 2 * ETH_ALEN, &s->frame.l2.vlan);
+		at = APPEND(s, at, &s->frame.l2.inner_vlan);
 	}
 	if (head->state & STATE_FRAGMENT) {
 		blocks |= BLOCK_FRAGMENT;
-		at = APPEND(s, at, &f->fragment);
+		at = APPEND(s, at, &s->frame.fragment);
 	}
 	if (f->gso_size) {
 		blocks |= BLOCK_GSO;
@@ -687,18 +716,18 @@ static __always_inline __u32 append_record(struct walk *walk, int xdp, struct fr
 	struct staging *s = walk->staging;
 	__u32 end = at + sizeof(r->head);
 
-	if (f->records == 0)
-		f->dt_ns = stamp(s, f);
-	r->head.dt_ns = f->dt_ns;
 	end += r->head.state & STATE_IPV6 ? sizeof(r->ipv6) : sizeof(r->ipv4);
 	end = append_blocks(s, f, &r->head, link, end);
-	if (config.service && !f->payload && is_first_payload(s, r))
+	if (config.service && !f->payload && is_first_payload(r))
 		f->payload = PAYLOAD_SERVICE;
 	if (f->payload && (xdp == 0 || config.layers))
 		end = append_payload(walk, xdp, f, &r->head, end);
 	r->head.words = (end - at) / 8;
 	r->head.kind = f->depth ? RECORD_INNER : RECORD_PACKET;
 	r->head.interface = config.interface;
+	if (f->records == 0)
+		f->dt_ns = stamp(s, f);
+	r->head.dt_ns = f->dt_ns;
 	return end;
 }
 

@@ -19,7 +19,7 @@ static __always_inline __u64 join(__be32 high, __be32 low)
  * the source's in the product's upper bits alone and cancel out. */
 static __always_inline __u64 hash_flow(const struct record *r)
 {
-	__u64 ports = join(r->head.src_port | (__u32)r->head.protocol << 16, r->head.dst_port);
+	__u64 ports = join(r->head.protocol, *(__u32 *)&r->head.src_port);
 	__u64 hash;
 
 	if (r->head.state & STATE_IPV6)
@@ -31,31 +31,50 @@ static __always_inline __u64 hash_flow(const struct record *r)
 	return hash * 0x9e3779b97f4a7c15 ^ ports * 0x94d049bb133111eb;
 }
 
+/* Where the flow's slot is. */
+static __always_inline __u32 *slot_of(__u64 hash)
+{
+	__u32 key = hash >> (64 - FLOW_SLOTS_BITS - FLOW_TABLES_BITS) & (FLOW_TABLES - 1);
+	struct flows *flows = bpf_map_lookup_elem(&flows_seen, &key);
+
+	return flows ? &flows->slots[hash >> (64 - FLOW_SLOTS_BITS)] : 0;
+}
+
+static __always_inline int has_payload(const struct record *r)
+{
+	return r->head.ip_length > r->head.header_length;
+}
+
 /* Counts the packet, and tells whether its payload is to be recorded. A SYN starts
  * its direction anew. */
-static __always_inline int is_first_payload(struct staging *s, const struct record *r)
+static __always_inline int is_first_payload(const struct record *r)
 {
 	int syn = r->head.tcp_flags & TCP_FLAG_SYN_BYTE;
-	int payload = r->head.ip_length > r->head.header_length;
-	__u32 fingerprint, *slot;
+	__u32 fingerprint, count, *slot;
 	__u64 hash;
 
-	if (!payload && !syn)
+	if (!syn && !has_payload(r))
 		return 0;
 	if (r->head.protocol != IPPROTO_TCP && r->head.protocol != IPPROTO_UDP)
 		return 0;
 	if (r->head.state & (STATE_MALFORMED | STATE_FRAGMENT))
 		return 0;
 	hash = hash_flow(r);
+	slot = slot_of(hash);
+	if (!slot)
+		return 0;
 	fingerprint = hash >> 32 & ~FLOW_COUNT_MASK;
-	slot = &s->flows[hash >> (64 - FLOW_SLOTS_BITS)];
-	if (!syn && (*slot & ~FLOW_COUNT_MASK) == fingerprint) {
-		if ((*slot & FLOW_COUNT_MASK) >= FLOW_PAYLOADS_MAX)
-			return 0;
-		fingerprint = *slot;
+	if (syn) {
+		*slot = fingerprint + has_payload(r);
+		return has_payload(r);
 	}
-	*slot = fingerprint + payload;
-	return payload;
+	count = *slot ^ fingerprint; /* above FLOW_COUNT_MASK if it is another flow's */
+	if (count > FLOW_COUNT_MASK)
+		count = 0;
+	if (count >= FLOW_PAYLOADS_MAX)
+		return 0;
+	*slot = fingerprint + count + 1;
+	return 1;
 }
 
 #endif

@@ -3,6 +3,12 @@
 package collector
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
 	"testing"
 	"time"
 
@@ -103,7 +109,7 @@ func TestBatches(t *testing.T) {
 		name  string
 		bytes uint32
 		each  int // records that fill a batch
-	}{{"per packet", batchPerPacket, 1}, {"two", 32 + 41, 2}, {"default", 2048, 51}, {"largest", 4096, 102}}
+	}{{"per packet", batchPerPacket, 1}, {"two", 32 + 41, 2}, {"half", 2048, 51}, {"default", batchDefault, 102}}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := batched(tt.bytes)
@@ -125,4 +131,164 @@ func TestBatches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBatchFlushed has a record that waits sent by itself, and the word that it waits
+// taken back, by timers as by threads.
+func TestBatchFlushed(t *testing.T) {
+	requireBPF(t)
+	for _, tt := range []struct {
+		name     string
+		noTimers bool
+	}{{"timers", false}, {"threads", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := batched(batchDefault)
+			c.noTimers = tt.noTimers
+			k := newTransportRun(t, conntapProgConntapXdp, bpf.HookXDP, c, func(*conntapConfig) {})
+			transport := k.loader.transport
+			if kernel, release, _ := runningKernel(); !tt.noTimers && transport.timers == kernel.before(pinnedTimerKernel) {
+				t.Fatalf("timers: %v on kernel %s", transport.timers, release)
+			}
+			var a account
+			for cpu := range k.loader.transport.config.cpus {
+				frames := a.frames
+				before := bootTime()
+				runOn(t, cpu, func() { k.feed(t, smallFrame(), 1) })
+				for deadline := time.Now().Add(5 * time.Second); a.frames == frames && time.Now().Before(deadline); {
+					since := transport.pending.since(cpu * bpf.HookCount)
+					if since != 0 && (since < before || since > bootTime()) {
+						t.Fatalf("a record of %d to %d waits since %d", before, bootTime(), since)
+					}
+					time.Sleep(100 * time.Microsecond)
+					k.collect(t, &a)
+				}
+				if a.frames == frames {
+					t.Fatalf("CPU %d: the record never came", cpu)
+				}
+				t.Logf("CPU %d: after %v", cpu, time.Duration(bootTime()-before))
+				for transport.pending.any(cpu) { // its word comes after the batch
+					time.Sleep(100 * time.Microsecond)
+				}
+			}
+		})
+	}
+}
+
+// TestBatchOverflow has a ring too small for all: what was offered came out or was
+// lost, to the frame, and counters and batches say the same.
+func TestBatchOverflow(t *testing.T) {
+	requireBPF(t)
+	for _, bytes := range []uint32{batchPerPacket, 500, batchDefault} {
+		t.Run(fmt.Sprint(bytes), func(t *testing.T) {
+			c := batched(bytes)
+			c.ringBytes = ringLeast
+			k := newTransportRun(t, conntapProgConntapXdp, bpf.HookXDP, c, func(*conntapConfig) {})
+			var a account
+			for range 5 { // full, emptied, full again
+				for cpu := range k.loader.transport.config.cpus {
+					runOn(t, cpu, func() {
+						k.feed(t, smallFrame(), 1000)
+						k.feed(t, vxlanFrame(3), 1000)
+					})
+				}
+				k.collect(t, &a)
+			}
+			// What still waits tells of all that was lost before it.
+			for cpu := range k.loader.transport.config.cpus {
+				runOn(t, cpu, func() { k.feed(t, smallFrame(), 1) })
+			}
+			if err := k.loader.transport.flush(); err != nil {
+				t.Fatal(err)
+			}
+			k.collect(t, &a)
+			count := k.count(t)
+			if count.Lost == 0 || a.frames != count.Recorded || a.lost != count.Lost || count.Seen != count.Recorded+count.Lost {
+				t.Errorf("counted %+v\nread    %+v", count, a)
+			}
+		})
+	}
+}
+
+// TestBatchMixed has frames of all sizes, those with the most records too, on either
+// side of the end of a batch: none is cut, and what comes is what one batch per frame
+// would hold.
+func TestBatchMixed(t *testing.T) {
+	requireBPF(t)
+	c := batched(batchDefault)
+	frames := [][]byte{smallFrame(), vxlanFrame(1), vxlanFrame(6)}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		frames = append(frames, frametest.Random(random))
+	}
+	frames = append(frames, boundFrames()...)
+	random.Shuffle(len(frames), func(i, j int) { frames[i], frames[j] = frames[j], frames[i] })
+	edit := func(c *conntapConfig) { c.Identity, c.Service = 1, 0 }
+	single := newTestRun(t, conntapProgConntapXdp, bpf.HookXDP, edit)
+	many := newTransportRun(t, conntapProgConntapXdp, bpf.HookXDP, c, edit)
+	var want, got []bpf.Packet
+	runOn(t, 0, func() {
+		for range 10 {
+			for _, frame := range frames {
+				if errors.Join(single.run(t, frame, 0), many.run(t, frame, 0)) != nil {
+					continue // a frame that the kernel doesn't run
+				}
+			}
+			want = append(want, single.copies(t)...)
+		}
+	})
+	must(t, many.loader.transport.flush())
+	got = many.copies(t)
+	if len(got) != len(want) {
+		t.Fatalf("want %d packets, got %d", len(want), len(got))
+	}
+	for i := range want {
+		want[i].Time, got[i].Time = 0, 0
+		if !reflect.DeepEqual(want[i], got[i]) {
+			t.Fatalf("packet %d\nwant %+v\ngot  %+v", i, want[i], got[i])
+		}
+	}
+	if longest := len(frames) / 20; many.batches < longest {
+		t.Errorf("%d batches, want at least %d", many.batches, longest)
+	}
+}
+
+// copies are the packets of all batches so far, each frame's in one batch.
+func (k *testRun) copies(t *testing.T) []bpf.Packet {
+	t.Helper()
+	var all []bpf.Packet
+	for _, ring := range k.rings {
+		for sample := ring.next(); sample != nil; sample = ring.next() {
+			must(t, k.batch.Reset(sample))
+			k.batches++
+			var p bpf.Packet
+			for first := true; k.batch.Next(&p); first = false {
+				if first && p.Kind != bpf.KindPacket {
+					t.Fatalf("a batch begins with kind %d", p.Kind)
+				}
+				p.Payload = bytes.Clone(p.Payload)
+				all = append(all, p)
+			}
+			must(t, k.batch.Err())
+		}
+		ring.release(false)
+	}
+	return all
+}
+
+// vxlanFrame has a packet in so many tunnels.
+func vxlanFrame(depth int) []byte {
+	packet := frametest.IPv4{Protocol: frametest.TCP}.Packet(frametest.Segment{SrcPort: 1, DstPort: 2, Flags: 0x10}.Bytes())
+	for i := range depth {
+		vxlan := frametest.VXLAN(uint32(i), frametest.Ethernet(frametest.TypeIPv4, packet))
+		packet = frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(40000, frametest.PortVXLAN, vxlan...))
+	}
+	return frametest.Ethernet(frametest.TypeIPv4, packet)
+}
+
+// runOn runs f on a CPU.
+func runOn(t testing.TB, cpu int, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	must(t, pinned(cpu, func() error { f(); return nil }))
 }

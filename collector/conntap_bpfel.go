@@ -41,6 +41,11 @@ type conntapCounters struct {
 	Skipped  [23]uint64
 }
 
+type conntapFlows struct {
+	_     structs.HostLayout
+	Slots [8192]uint32
+}
+
 type conntapFlushTimer struct {
 	_     structs.HostLayout
 	Timer struct {
@@ -197,7 +202,6 @@ type conntapStaging struct {
 	}
 	_      [4]byte
 	Chunk  [520]uint8
-	Flows  [4096]uint32
 	Header struct {
 		_        structs.HostLayout
 		Version  uint8
@@ -216,6 +220,7 @@ type conntapStaging struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	conntapMapCounters           = "counters"
+	conntapMapFlowsSeen          = "flows_seen"
 	conntapMapPending            = "pending"
 	conntapMapRings              = "rings"
 	conntapMapStaging            = "staging"
@@ -283,11 +288,12 @@ type conntapProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type conntapMapSpecs struct {
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Pending  *ebpf.MapSpec `ebpf:"pending"`
-	Rings    *ebpf.MapSpec `ebpf:"rings"`
-	Staging  *ebpf.MapSpec `ebpf:"staging"`
-	Timers   *ebpf.MapSpec `ebpf:"timers"`
+	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	FlowsSeen *ebpf.MapSpec `ebpf:"flows_seen"`
+	Pending   *ebpf.MapSpec `ebpf:"pending"`
+	Rings     *ebpf.MapSpec `ebpf:"rings"`
+	Staging   *ebpf.MapSpec `ebpf:"staging"`
+	Timers    *ebpf.MapSpec `ebpf:"timers"`
 }
 
 // conntapVariableSpecs contains global variables before they are loaded into the kernel.
@@ -317,16 +323,18 @@ func (o *conntapObjects) Close() error {
 //
 // It can be passed to loadConntapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type conntapMaps struct {
-	Counters *ebpf.Map `ebpf:"counters"`
-	Pending  *ebpf.Map `ebpf:"pending"`
-	Rings    *ebpf.Map `ebpf:"rings"`
-	Staging  *ebpf.Map `ebpf:"staging"`
-	Timers   *ebpf.Map `ebpf:"timers"`
+	Counters  *ebpf.Map `ebpf:"counters"`
+	FlowsSeen *ebpf.Map `ebpf:"flows_seen"`
+	Pending   *ebpf.Map `ebpf:"pending"`
+	Rings     *ebpf.Map `ebpf:"rings"`
+	Staging   *ebpf.Map `ebpf:"staging"`
+	Timers    *ebpf.Map `ebpf:"timers"`
 }
 
 func (m *conntapMaps) Close() error {
 	return _ConntapClose(
 		m.Counters,
+		m.FlowsSeen,
 		m.Pending,
 		m.Rings,
 		m.Staging,

@@ -111,10 +111,15 @@ const packetsPerRound = 1_000_000
 // emptyProgram lets every packet pass and does nothing else.
 func emptyProgram(b *testing.B, kind ebpf.ProgramType, verdict int32) *ebpf.Program {
 	b.Helper()
+	return programOf(b, kind, asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()})
+}
+
+func programOf(b *testing.B, kind ebpf.ProgramType, instructions asm.Instructions) *ebpf.Program {
+	b.Helper()
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type:         kind,
 		License:      "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, verdict), asm.Return()},
+		Instructions: instructions,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -135,7 +140,8 @@ func repeat(b *testing.B, program *ebpf.Program, opts ebpf.RunOptions) float64 {
 	return float64(time.Since(start).Nanoseconds()) / float64(opts.Repeat)
 }
 
-// drain empties the ring until the returned function is called.
+// drain empties the rings, from another CPU than the calling goroutine's, until the
+// returned function is called.
 func (k *testRun) drain() func() {
 	var stop atomic.Bool
 	done := make(chan struct{})
@@ -143,15 +149,16 @@ func (k *testRun) drain() func() {
 		defer close(done)
 		var packet bpf.Packet
 		for !stop.Load() {
-			for sample := k.ring.next(); sample != nil; sample = k.ring.next() {
-				if k.batch.Reset(sample) == nil {
-					k.batch.Next(&packet)
+			for _, ring := range k.rings {
+				for sample := ring.next(); sample != nil; sample = ring.next() {
+					for err := k.batch.Reset(sample); err == nil && k.batch.Next(&packet); {
+					}
+					if ring.used() > 1<<20 {
+						ring.release(false)
+					}
 				}
-				if k.ring.used() > 1<<20 {
-					k.ring.release(false)
-				}
+				ring.release(false)
 			}
-			k.ring.release(false)
 			time.Sleep(100 * time.Microsecond)
 		}
 	}()
@@ -159,4 +166,109 @@ func (k *testRun) drain() func() {
 		stop.Store(true)
 		<-done
 	}
+}
+
+// BenchmarkKernelTransport is what capture costs, over a program that reads the clock
+// and drops: defaults, without link addresses, for IPv4 and IPv6, data and bare SYN,
+// each way of transport, and batches without tunnels and services. Rounds alternate;
+// -benchtime says how many. It is ns of the kernel's own measurement.
+func BenchmarkKernelTransport(b *testing.B) {
+	requireBPF(b)
+	programs := transportPrograms(b)
+	for _, tt := range transportFrames() {
+		b.Run(tt.name, func(b *testing.B) {
+			best := make([]float64, len(programs))
+			for i := range best {
+				best[i] = math.Inf(1)
+			}
+			for b.Loop() {
+				for i, p := range programs {
+					if d, ok := p.round(b, tt.frame); ok {
+						best[i] = min(best[i], d)
+					}
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+			for i, p := range programs {
+				b.ReportMetric(best[i], "ns-"+p.name)
+			}
+		})
+	}
+}
+
+// measured is a program of the benchmark; run is nil if it captures nothing.
+type measured struct {
+	name    string
+	program *ebpf.Program
+	run     *testRun
+}
+
+func transportPrograms(b *testing.B) []measured {
+	clock := asm.Instructions{asm.FnKtimeGetBootNs.Call(), asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()}
+	programs := []measured{
+		{"empty", emptyProgram(b, ebpf.XDP, xdpDrop), nil},
+		{"clock", programOf(b, ebpf.XDP, clock), nil},
+	}
+	for _, tt := range []struct {
+		name  string
+		bytes uint32
+		edit  func(*conntapConfig)
+	}{
+		{"per-packet", batchPerPacket, func(*conntapConfig) {}},
+		{"batched", batchDefault, func(*conntapConfig) {}},
+		{"batched-plain", batchDefault, func(c *conntapConfig) { c.Tunnels, c.Service = 0, 0 }},
+	} {
+		k := newTransportRun(b, conntapProgConntapXdp, bpf.HookXDP, batched(tt.bytes), func(c *conntapConfig) {
+			c.L2, c.Drop = 0, 1
+			tt.edit(c)
+		})
+		programs = append(programs, measured{tt.name, k.program, k})
+	}
+	return programs
+}
+
+const xdpDrop = 1
+
+func transportFrames() []struct {
+	name  string
+	frame []byte
+} {
+	syn := frametest.Segment{SrcPort: 40000, DstPort: 443, Flags: 2, Options: bytes.Repeat([]byte{1}, 20)}.Bytes()
+	data4 := frametest.Segment{SrcPort: 40000, DstPort: 443, Flags: 16}.Bytes(make([]byte, 64-54)...)
+	data6 := frametest.Segment{SrcPort: 40000, DstPort: 443, Flags: 16}.Bytes(make([]byte, 80-74)...)
+	udp := frametest.Datagram(40000, 443, make([]byte, 64-42)...)
+	ipv4 := func(protocol uint8, b []byte) []byte {
+		return frametest.Ethernet(frametest.TypeIPv4, frametest.IPv4{Protocol: protocol}.Packet(b))
+	}
+	ipv6 := func(protocol uint8, b []byte) []byte {
+		return frametest.Ethernet(frametest.TypeIPv6, frametest.IPv6{Next: protocol}.Packet(b))
+	}
+	return []struct {
+		name  string
+		frame []byte
+	}{
+		{"tcp4-data", ipv4(frametest.TCP, data4)},
+		{"tcp4-syn", ipv4(frametest.TCP, syn)},
+		{"udp4", ipv4(frametest.UDP, udp)},
+		{"tcp6-data", ipv6(frametest.TCP, data6)},
+		{"tcp6-syn", ipv6(frametest.TCP, syn)},
+		{"udp6", ipv6(frametest.UDP, udp)},
+	}
+}
+
+// round is one round's ns per run; false if a record was lost, which is cheaper than
+// to pass it on.
+func (p *measured) round(b *testing.B, frame []byte) (float64, bool) {
+	var before bpf.Counters
+	if p.run != nil {
+		before = p.run.count(b)
+		defer p.run.drain()()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_, each, err := p.program.Benchmark(frame, packetsPerRound/4, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(each.Nanoseconds()), p.run == nil || p.run.count(b).Lost == before.Lost
 }

@@ -39,6 +39,7 @@ type testRun struct {
 	ring     *sampleReader // the only one, per packet
 	batch    bpf.Batch
 	next     []nextBatch // by CPU and hook
+	batches  int         // read by copies
 	perCPU   []bpf.Counters
 	decoded  [bpf.PacketsMax + 1]bpf.Packet
 }
@@ -57,7 +58,10 @@ func newTransportRun(t testing.TB, name string, hook bpf.Hook, c transportConfig
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.cpus, c.ringBytes = ebpf.MustPossibleCPU(), max(c.ringBytes, 1<<24)
+	c.cpus = ebpf.MustPossibleCPU()
+	if c.ringBytes == 0 {
+		c.ringBytes = 1 << 24
+	}
 	l, err := newLoader(kernel, 1, c)
 	if err != nil {
 		t.Fatal(err)
