@@ -105,7 +105,8 @@ func (f *feed) parse(files *collector.FileSource, frames <-chan *batch) {
 	}
 }
 
-// read reads packets, and keeps their payloads, as the source does not for long.
+// read reads packets, and keeps their payloads, as the source does not for long. It
+// does nothing else: the rings are waiting.
 func (f *feed) read() {
 	defer close(f.full)
 	for b := f.next(); b != nil; b = f.next() {
@@ -120,7 +121,6 @@ func (f *feed) read() {
 		if f.live && n == 0 {
 			b.Now = f.source.Now()
 		}
-		f.tracker.Prepare(&b.Batch)
 		b.ready <- struct{}{}
 		f.full <- b
 		if b.err != nil {

@@ -110,11 +110,13 @@ func compareTrace(t *testing.T, tr *trace, far *injector, live collector.LiveSou
 		t.Fatalf("%s: want %d packets, got %d", tr.name, packets, len(fromRing))
 	}
 	fromRing = atTimesOf(fromFile, fromRing)
-	want, got := logOf(t, fromFile), logOf(t, fromRing)
-	if got != want {
-		t.Errorf("%s: %s", tr.name, firstDifference(want, got))
+	want := logOf(t, fromFile, 1)
+	for _, shards := range []int{1, 2, 4} {
+		if got := logOf(t, fromRing, shards); got != want {
+			t.Errorf("%s, %d shards: %s", tr.name, shards, firstDifference(want, got))
+		}
 	}
-	for line := range strings.Lines(got) {
+	for line := range strings.Lines(want) {
 		if line[0] != '#' {
 			rows++
 		}
@@ -196,8 +198,9 @@ func readTrace(t *testing.T, tr *trace) []bpf.Packet {
 	}
 }
 
-// logOf is the log of packets, with every column that there is.
-func logOf(t *testing.T, packets []bpf.Packet) string {
+// logOf is the log that so many shards make of packets, with every column that there
+// is.
+func logOf(t *testing.T, packets []bpf.Packet, shards int) string {
 	t.Helper()
 	var log strings.Builder
 	with, err := connlog.ParseWith("mac,vlan,community-id,rtt,counters")
@@ -208,13 +211,14 @@ func logOf(t *testing.T, packets []bpf.Packet) string {
 		Format: format, With: with, Now: func() time.Time { return time.Unix(0, 0) },
 	})
 	must(t, err)
-	connections := tracker.New(tracker.Config{Seed: "s", LinkLayer: true, RoundTrips: true}, func(c *tracker.Conn) {
+	config := tracker.Config{Seed: "s", LinkLayer: true, RoundTrips: true}
+	connections := tracker.NewShards(config, shards, func(c *tracker.Conn) {
 		if err == nil {
 			c.Service = "" // live capture has less payload to tell it from
 			err = w.Write(c)
 		}
 	})
-	connections.Track(packets)
+	connections.Track(&tracker.Batch{Packets: packets})
 	connections.Close()
 	must(t, errors.Join(err, w.Close()))
 	return log.String()
