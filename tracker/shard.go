@@ -43,7 +43,7 @@ func newShard(all *Shards, config Config, index int) *shard {
 	s.tracker.hashKey = all.hashKey
 	if len(all.shards) > 1 {
 		s.tracker.shard = s
-		s.tracker.services.Share(func() uint64 { return s.place.order() })
+		s.tracker.services.Share(len(all.shards), func() uint64 { return s.place.order() })
 		s.withdrawn.taken = make([]uint64, len(all.shards))
 	}
 	return s

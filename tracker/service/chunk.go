@@ -13,14 +13,14 @@ type chunk struct {
 	data   [chunkSize]byte
 }
 
-// chunksLimit is how many chunks there may be: what does not fit is missing, as if
-// the capture had cut it off.
-const chunksLimit = 1 << 14
+// chunksLimit is how many chunks there may be, 12 MiB: what does not fit is missing,
+// as if the capture had cut it off.
+const chunksLimit = 1 << 13
 
 // takeChunk returns an empty chunk for a stream from a position on; index 0 if there
 // are too many.
 func (m *Monitor) takeChunk(start uint64) (uint32, *chunk) {
-	if m.chunks.Used() >= chunksLimit {
+	if m.chunks.Used() >= m.chunksLimit {
 		return 0, nil
 	}
 	i, c := m.chunks.Take()

@@ -44,9 +44,13 @@ type Announcement struct {
 	Time int64 // ns, when it was announced
 }
 
-// Share makes the monitor keep what its connections announce for [Monitor.Announced].
-// order numbers what happens now, to the monitor and to those of other connections.
-func (m *Monitor) Share(order func() uint64) { m.order = order }
+// Share makes the monitor one of several, which share the memory for payload. It
+// keeps what its connections announce for [Monitor.Announced]. order numbers what
+// happens now, to the monitor and to those of other connections.
+func (m *Monitor) Share(monitors int, order func() uint64) {
+	m.order = order
+	m.chunksLimit = max(chunksLimit/monitors, 1)
+}
 
 // Announced returns what was announced since the last call, for the monitors of
 // other connections, whose Expect takes it.

@@ -124,6 +124,8 @@ const (
 type Monitor struct {
 	states slab.Slab[state]
 	chunks slab.Slab[chunk]
+	// chunksLimit is how many of them there may be.
+	chunksLimit int
 
 	expected map[endpoint]expectation
 	expires  int64 // when expired ones are looked for next, ns
@@ -138,7 +140,7 @@ type Monitor struct {
 
 // New returns an empty monitor.
 func New() *Monitor {
-	return &Monitor{joined: map[uint64]string{}, expected: map[endpoint]expectation{}}
+	return &Monitor{chunksLimit: chunksLimit, joined: map[uint64]string{}, expected: map[endpoint]expectation{}}
 }
 
 // Add puts a name at the end of the connection's names, unless it is there.
