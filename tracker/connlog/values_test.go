@@ -5,9 +5,11 @@ package connlog
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 
 	"conntap/bpf"
@@ -172,5 +174,24 @@ func TestCommunityID(t *testing.T) {
 	}
 	if id(132, end("10.0.0.1", 0), end("10.0.0.2", 0)) == id(99, end("10.0.0.1", 0), end("10.0.0.2", 0)) {
 		t.Error("sctp and another protocol have the same id")
+	}
+}
+
+// TestAppendUint compares with strconv at all lengths, and behind what is there.
+func TestAppendUint(t *testing.T) {
+	check := func(v uint64) {
+		if want, got := strconv.AppendUint([]byte("x"), v, 10), appendUint([]byte("x"), v); string(got) != string(want) {
+			t.Errorf("want %s, got %s", want, got)
+		}
+	}
+	check(0)
+	check(math.MaxUint64)
+	for power := uint64(1); ; power *= 10 {
+		for _, v := range []uint64{power - 1, power, power + 1, 2*power + 7, 5 * power, 10*power - 1} {
+			check(v)
+		}
+		if power == 1e19 {
+			return
+		}
 	}
 }

@@ -67,7 +67,7 @@ func appendZeekField(b []byte, c *column, r *row) []byte {
 		}
 	case kindCount, kindInt, kindPort:
 		if v, set := c.number(r); set {
-			return strconv.AppendUint(b, v, 10)
+			return appendUint(b, v)
 		}
 	case kindBool:
 		if v, set := c.number(r); set {
