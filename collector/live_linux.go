@@ -148,6 +148,7 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
 	l.loader.noTunnels, l.loader.verify = c.NoTunnels, c.VerifyChecksums
+	l.loader.noLinkLayer = c.NoLinkLayer
 	l.loader.selection, l.loader.drop = c.Selection, c.XDPAction == XDPDrop
 	if err := l.openRings(hooksOf(plans)); err != nil {
 		return err

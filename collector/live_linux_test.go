@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"conntap/bpf"
+	"conntap/bpf/frametest"
 )
 
 // testRing is the ring of most tests, bytes.
@@ -777,4 +778,22 @@ func TestLiveReaderCPUs(t *testing.T) {
 		read <- 0
 	}()
 	<-read
+}
+
+// TestNoLinkLayer has packets without what stands in front of IP, and with it.
+func TestNoLinkLayer(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		enterNamespace(t)
+		addVeth(t, "tap", "far")
+		l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, NoLinkLayer: without})
+		ip := frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(1, 2, 3))
+		newSender(t, "far").send(t, frametest.Ethernet(frametest.TypeVLAN, frametest.Tag(7, frametest.TypeIPv4), ip))
+		got := readAll(t, l)
+		if len(got) != 1 {
+			t.Fatalf("want 1 packet, got %+v", got)
+		}
+		if p := got[0]; (p.Blocks&bpf.BlockL2 == 0) != without || (p.VLAN == 7) == without || (p.SrcMAC == bpf.MAC{}) != without {
+			t.Errorf("without %v: %+v", without, p)
+		}
+	}
 }

@@ -34,10 +34,11 @@ type loader struct {
 	shared    map[string]*ebpf.Map
 	transport *transport
 
-	noTunnels bool // the outermost packets alone
-	verify    bool // judge checksums
-	drop      bool // XDP ends the way of the packets
-	selection Selection
+	noTunnels   bool // the outermost packets alone
+	noLinkLayer bool // no addresses, no VLAN ids
+	verify      bool // judge checksums
+	drop        bool // XDP ends the way of the packets
+	selection   Selection
 }
 
 // newLoader creates the maps that the programs share, for so many interfaces.
@@ -111,6 +112,9 @@ func (l *loader) config(i *Interface, slot uint16) (conntapConfig, error) {
 	}
 	if l.noTunnels {
 		config.Tunnels = 0
+	}
+	if l.noLinkLayer {
+		config.L2 = 0
 	}
 	if l.verify {
 		config.Verify = 1

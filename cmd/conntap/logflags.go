@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,6 +173,13 @@ func (f *logFlags) tracking() tracker.Config {
 		Parser:         bpf.Parser{Tunnels: f.intoTunnels()},
 		Sample:         uint32(f.sample),
 	}
+}
+
+// wantsLinkLayer tells whether the log has anything of it.
+func (f *logFlags) wantsLinkLayer() bool {
+	return f.keyVLAN() || f.with.has("mac") || f.with.has("vlan") || slices.ContainsFunc(f.fields, func(name string) bool {
+		return slices.Contains([]string{"vlan", "inner_vlan", "orig_l2_addr", "resp_l2_addr"}, name)
+	})
 }
 
 func (f *logFlags) keyVLAN() bool { return f.key.value == "vlan" }

@@ -166,6 +166,7 @@ func run(f *runFlags) (err error) {
 		Transport:   collector.Transport(f.transport.value),
 		RingBytes:   int(f.ringSize),
 		NoTunnels:   !f.intoTunnels(),
+		NoLinkLayer: !f.wantsLinkLayer(),
 		Warn:        tell,
 
 		ReaderCPUs: f.cpus[:min(1, len(f.cpus))], VerifyChecksums: f.verifyChecksums,

@@ -224,7 +224,7 @@ func (b *bench) startCapture(s subject, name string, index int, kernelTime bool)
 // liveConfig is what conntap run has by default, but that the cable's end is a port
 // for conntap alone: XDP in the driver ends packets there, as the baseline does.
 func (b *bench) liveConfig(s subject, name string) collector.LiveConfig {
-	c := collector.LiveConfig{Interfaces: []string{name}, Capture: s.capture, Transport: s.transport, Warn: b.config.Warn}
+	c := collector.LiveConfig{Interfaces: []string{name}, Capture: s.capture, Transport: s.transport, NoLinkLayer: true, Warn: b.config.Warn}
 	if b.cable != nil && s.capture == collector.CaptureXDP {
 		c.XDPAction = collector.XDPDrop
 	}
