@@ -45,7 +45,7 @@ func (t *Tracker) applicationSegment(c *hot, side int, time int64) service.Segme
 // applicationData shows a side's TCP payload at a position to the analyzers, after
 // its reassembly: before, its stream was complete or given up up to delivered.
 func (t *Tracker) applicationData(c connection, side int, delivered, position uint64, p *bpf.Packet) {
-	if t.services.Skip(c.service, side, position, p.PayloadLength()) {
+	if t.services.Skip(c.service, side, position, p.PayloadLength(), len(p.Payload)) {
 		return
 	}
 	s := t.applicationSegment(c.hot, side, p.Time)

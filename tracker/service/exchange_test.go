@@ -33,6 +33,8 @@ type player struct {
 	ref       Ref
 	port      uint16
 	partial   bool
+	skips     bool // asks Skip first, as the tracker does
+	skipped   int  // pieces that it took
 	addr      [2]Addr
 	position  [2]uint64
 	delivered [2]uint64
@@ -52,7 +54,9 @@ func newPlayer(m *Monitor, port uint16) *player {
 func (p *player) segment(side int, at uint64, payload string, have int) {
 	end := at + uint64(len(payload))
 	p.total = max(p.position[orig], p.position[resp]) + uint64(len(payload))
-	if !p.ref.Decided() && have > 0 {
+	if p.skips && !p.ref.Decided() && have > 0 && p.monitor.Skip(p.ref, side, at, uint32(len(payload)), have) {
+		p.skipped++
+	} else if !p.ref.Decided() && have > 0 {
 		g := Segment{
 			Payload: []byte(payload[:have]), Position: at, Delivered: p.delivered, Total: p.total,
 			Length: uint32(len(payload)), Side: side, Partial: p.partial, Port: p.port, Addr: &p.addr,

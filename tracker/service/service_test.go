@@ -3,6 +3,7 @@
 package service
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,67 @@ func TestDecided(t *testing.T) {
 	}
 	if p.effects != Interactive {
 		t.Errorf("want the effect of an interactive protocol, got %v", p.effects)
+	}
+}
+
+// TestSkip plays random exchanges with and without Skip, which must not show.
+func TestSkip(t *testing.T) {
+	openings := []string{
+		clientHello, serverHello, tlsData, httpRequest, httpReply, "SSH-2.0-a\r\n", "220 a ESMTP\r\n", "EHLO b\r\n", "+OK\r\n", "hello",
+		smb2(0, false, strings.Repeat("\x00", 36), ""), sshKeys,
+	}
+	one, other := New(), New()
+	skipped, named := 0, 0
+	for seed := range uint64(5000) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		port := []uint16{80, 443, 445, 22, 25, 9000, 9000, 9000}[random.IntN(8)]
+		plain, skipper := newPlayer(one, port), newPlayer(other, port)
+		skipper.skips = true
+		for i := range 2 + random.IntN(30) {
+			side, payload := random.IntN(2), openings[random.IntN(len(openings))]
+			if random.IntN(3) > 0 {
+				b := make([]byte, 1+random.IntN(40)*random.IntN(40))
+				for i := range b {
+					b[i] = byte(random.Uint32())
+				}
+				payload = string(b)
+			}
+			if i > 2 && random.IntN(4) > 0 { // long runs of one side
+				side = int(seed & 1)
+			}
+			at, have := plain.position[side], len(payload)
+			switch random.IntN(20) {
+			case 0:
+				at += uint64(random.IntN(50))
+			case 1:
+				at = max(at-uint64(random.IntN(50)), 1)
+			case 2:
+				have = min(have, 64)
+			}
+			skipper.segment(side, at, payload, have)
+			plain.segment(side, at, payload, have)
+			if random.IntN(10) == 0 { // acknowledged, and so given up
+				plain.delivered[side], skipper.delivered[side] = plain.position[side], plain.position[side]
+			}
+			if plain.service() != skipper.service() {
+				t.Fatalf("seed %d, piece %d: want %q, got %q", seed, i, plain.service(), skipper.service())
+			}
+		}
+		plain.end()
+		skipper.end()
+		if plain.service() != "" {
+			named++
+		}
+		if plain.service() != skipper.service() || plain.effects != skipper.effects {
+			t.Fatalf("seed %d: want %q and effects %v, got %q and %v",
+				seed, plain.service(), plain.effects, skipper.service(), skipper.effects)
+		}
+		one.Close(plain.ref)
+		other.Close(skipper.ref)
+		skipped += skipper.skipped
+	}
+	if skipped < 1000 || named < 100 {
+		t.Errorf("only %d pieces were skipped, %d exchanges named", skipped, named)
 	}
 }
 

@@ -108,21 +108,40 @@ func (m *Monitor) TCP(r *Ref, g *Segment) Effect {
 	return m.effect
 }
 
-// Skip takes a payload that comes in order and that no analyzer wants to see, the
-// inside of a long message, and tells whether it did. It saves making a segment.
-func (m *Monitor) Skip(r Ref, side int, position uint64, length uint32) bool {
+// Skip takes a payload that comes in order and that no analyzer wants to see, and
+// tells whether it did: the inside of a long message, or what follows a beginning that
+// no signature matches while the other side may yet say something. It saves making a
+// segment. Of length bytes, atHand are there.
+func (m *Monitor) Skip(r Ref, side int, position uint64, length uint32, atHand int) bool {
 	if r&refStored == 0 {
 		return false
 	}
 	s := m.states.At(uint32(r & refValue))
 	n := uint64(length)
-	if s.end[side] != position || s.skip[side] < n || s.flags&(flagConfirmed|flagSniffing) != flagConfirmed ||
-		s.held[side]|s.early[side] != 0 || s.isFinal() || s.active == WebSocket {
+	if s.end[side] != position || s.held[side]|s.early[side] != 0 {
+		return false
+	}
+	if hopeless := flagHopelessOrig << side; s.flags&(flagSniffing|hopeless) == flagSniffing|hopeless {
+		if !s.isDull() || n > sniffLimit || int(length) != atHand {
+			return false
+		}
+		s.end[side] += n
+		s.segments++
+		return true
+	}
+	if s.skip[side] < n || s.flags&(flagConfirmed|flagSniffing) != flagConfirmed || s.isFinal() || s.active == WebSocket {
 		return false
 	}
 	s.end[side] += n
 	s.skip[side] -= n
 	return true
+}
+
+// isDull tells, while signatures may match and one side is hopeless, that another
+// piece of that side will change nothing.
+func (s *state) isDull() bool {
+	return s.active == 0 && s.flags&(flagSettled|flagConfirmed|flagSniffed) == 0 && s.segments < sniffSegments &&
+		s.held[orig]|s.held[resp]|s.early[orig]|s.early[resp] == 0 && s.skip[orig]|s.skip[resp] == 0
 }
 
 // afterwards settles a connection of which nothing more is to find out.
