@@ -29,8 +29,9 @@ type FileOptions struct {
 	Stdin io.Reader
 }
 
-// FileSource yields the packets of capture files, merged by time. Except for
-// Stats and Progress its methods are for one goroutine.
+// FileSource yields the packets of capture files, merged by time. Its methods are
+// for one goroutine, but Stats, Progress and Parse, which are for any, and Account,
+// which may be called from one beside that of ReadFrames.
 type FileSource struct {
 	stdin    io.Reader
 	parser   bpf.Parser
