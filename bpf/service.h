@@ -13,7 +13,8 @@ static __always_inline __u64 join(__be32 high, __be32 low)
 	return (__u64)high << 32 | low;
 }
 
-/* A hash of one direction of a flow: the upper bits of products with odd constants.
+/* A hash of one direction of a flow: the upper bits of products with odd constants,
+ * twice, as one product alone puts runs of addresses into few slots.
  * Each field is read as it was written: a wider load would have to wait for the
  * stores. Of an IPv6 destination the words are turned round, lest its last bits meet
  * the source's in the product's upper bits alone and cancel out. */
@@ -28,7 +29,8 @@ static __always_inline __u64 hash_flow(const struct record *r)
 		       join(r->ipv6.src[3] ^ r->ipv6.dst[0], r->ipv6.src[2] ^ r->ipv6.dst[1]);
 	else
 		hash = join(r->ipv4.dst, r->ipv4.src);
-	return hash * 0x9e3779b97f4a7c15 ^ ports * 0x94d049bb133111eb;
+	hash = hash * 0x9e3779b97f4a7c15 ^ ports * 0x94d049bb133111eb;
+	return (hash ^ hash >> 32) * 0xbf58476d1ce4e5b9;
 }
 
 /* Where the flow's slot is. */

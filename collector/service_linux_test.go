@@ -4,6 +4,7 @@ package collector
 
 import (
 	"bytes"
+	"encoding/binary"
 	"runtime"
 	"slices"
 	"testing"
@@ -117,5 +118,34 @@ func runPinned(t *testing.T, f func()) {
 	defer runtime.UnlockOSThread()
 	if err := pinned(0, func() error { f(); return nil }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestManyFlows has few flows of consecutive addresses drive each other out: once the
+// first payloads of each are recorded, nearly no more are.
+func TestManyFlows(t *testing.T) {
+	requireBPF(t)
+	const flows, rounds = 4000, 5
+	k := newTransportRun(t, conntapProgConntapXdp, bpf.HookXDP, batched(batchDefault), func(*conntapConfig) {})
+	packet := frametest.IPv4{Protocol: frametest.UDP}.Packet(frametest.Datagram(40000, 443, make([]byte, 18)...))
+	frame := frametest.Ethernet(frametest.TypeIPv4, packet)
+	source := frame[14+12:]
+	var counts [rounds]int // of payloads
+	runPinned(t, func() {
+		for range rounds {
+			for i := range flows {
+				binary.BigEndian.PutUint32(source, 0x0a000000+uint32(i))
+				must(t, k.run(t, frame, 0))
+			}
+		}
+	})
+	must(t, k.loader.transport.flush())
+	for i, p := range k.copies(t) {
+		if len(p.Payload) != 0 {
+			counts[i/flows]++
+		}
+	}
+	if counts[0] != flows || counts[3] != flows || counts[4] > flows/10 {
+		t.Errorf("%d flows have %v payloads recorded, want all of four rounds and few of the fifth", flows, counts)
 	}
 }
