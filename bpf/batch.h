@@ -109,6 +109,7 @@ static __always_inline void send(struct staging *s, enum hook hook, __u32 cpu, _
 		s->unsaid = flags == BPF_RB_NO_WAKEUP;
 	}
 	s->frames = 0;
+	s->replaced = 0;
 }
 
 /* Sends the batch, whose records end at `end`. */

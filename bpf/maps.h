@@ -16,26 +16,34 @@ enum link {
 /* Fixed at load time: one loaded collection serves one interface. The verifier
  * takes these as constants and drops what they rule out. */
 struct config {
-	__u16 interface;   /* slot of the interface in this run, for record_head */
-	__u8 link;	   /* enum link */
-	__u8 l2;	   /* 1: records carry BLOCK_L2, where there is a link layer */
-	__u8 identity;	   /* 1: records carry BLOCK_IDENTITY */
-	__u8 layers;	   /* 1: read what direct packet access can't; wants bpf_loop (5.17) and,
-			    * for XDP, bpf_xdp_load_bytes (5.18). 0: such frames are REASON_LOAD */
-	__u8 tunnels;	   /* 1: record what is inside tunnels too; wants `layers` */
-	__u8 verify;	   /* 1: judge checksums, and sum up fragments; wants `layers` */
-	__u8 service;	   /* 1: record how a flow's first payload packets begin */
-	__u8 filter;	   /* 1: record what filter_frame lets pass */
-	__u8 drop;	   /* 1: XDP ends the way of every packet, recorded or not */
-	__u8 timers;	   /* 1: `timers` are started, and pinned to their CPUs */
-	__u32 sample;	   /* record one connection in so many; 0 and 1: all */
-	__u32 wakeup_mask; /* the reader is woken by a batch whose number & mask is 0 */
-	__u32 batch_bytes; /* a batch is sent once it is so long, header included, or longer: up to
-			    * BATCH_SIZE; 1: with each frame */
-	__u32 flush_ns;	   /* how long a record waits for others at most */
+	__u16 interface;    /* slot of the interface in this run, for record_head */
+	__u8 link;	    /* enum link */
+	__u8 l2;	    /* 1: records carry BLOCK_L2, where there is a link layer */
+	__u8 identity;	    /* 1: records carry BLOCK_IDENTITY */
+	__u8 layers;	    /* 1: read what direct packet access can't; wants bpf_loop (5.17) and,
+			     * for XDP, bpf_xdp_load_bytes (5.18). 0: such frames are REASON_LOAD */
+	__u8 tunnels;	    /* 1: record what is inside tunnels too; wants `layers` */
+	__u8 verify;	    /* 1: judge checksums, and sum up fragments; wants `layers` */
+	__u8 service;	    /* 1: record how a flow's first payload packets begin */
+	__u8 filter;	    /* 1: record what filter_frame lets pass */
+	__u8 drop;	    /* 1: XDP ends the way of every packet, recorded or not */
+	__u8 timers;	    /* 1: `timers` are started, and pinned to their CPUs */
+	__u32 sample;	    /* record one connection in so many; 0 and 1: all */
+	__u32 wakeup_mask;  /* the reader is woken by a batch whose number & mask is 0 */
+	__u32 batch_bytes;  /* a batch is sent once it is so long, header included, or longer: up to
+			     * BATCH_SIZE; 1: with each frame */
+	__u32 flush_ns;	    /* how long a record waits for others at most */
+	__u32 replaced_max; /* how many packets of a batch may drive another flow out of its
+			     * slot: with more flows than slots nearly all payloads would be
+			     * recorded otherwise */
 };
-const volatile struct config config = {
-    .l2 = 1, .layers = 1, .tunnels = 1, .service = 1, .wakeup_mask = 255, .batch_bytes = 1};
+const volatile struct config config = {.l2 = 1,
+				       .layers = 1,
+				       .tunnels = 1,
+				       .service = 1,
+				       .wakeup_mask = 255,
+				       .batch_bytes = 1,
+				       .replaced_max = 8};
 
 /* A batch's records, but for those of its last frame, end below this. */
 #define BATCH_SIZE 4096
@@ -155,7 +163,9 @@ struct staging {
 	__u32 lost_hook; /* of a batch that found no room, while its frames are counted */
 	__u32 lost_at;
 	__u32 lost_end;
-	__u32 unsaid; /* 1: the reader was not woken for the last batch */
+	__u32 unsaid;	/* 1: the reader was not woken for the last batch */
+	__u32 replaced; /* flows that the batch's packets have driven out of their slots */
+	__u32 reserved;
 	struct wire wire[0];
 	struct frame frame;
 	__u8 chunk[CHUNK_SIZE + 8] __attribute__((aligned(8)));
@@ -203,9 +213,8 @@ struct {
 #define FLOW_PAYLOADS_MAX 4 /* of a flow's direction, that are recorded */
 #define FLOW_COUNT_MASK 7
 
-/* Flows by their hash, for a guess at what is new; two in one slot drive each other
- * out, and then have more recorded than they need. Each is some of the hash's bits
- * and, in FLOW_COUNT_MASK, the number of payload packets that were seen. */
+/* Flows by their hash, for a guess at what is new. Each is some of the hash's bits and,
+ * in FLOW_COUNT_MASK, the number of payload packets that were seen. */
 struct flows {
 	__u32 slots[1 << FLOW_SLOTS_BITS];
 };

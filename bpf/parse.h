@@ -718,7 +718,7 @@ static __always_inline __u32 append_record(struct walk *walk, int xdp, struct fr
 
 	end += r->head.state & STATE_IPV6 ? sizeof(r->ipv6) : sizeof(r->ipv4);
 	end = append_blocks(s, f, &r->head, link, end);
-	if (config.service && !f->payload && is_first_payload(r))
+	if (config.service && !f->payload && is_first_payload(s, r))
 		f->payload = PAYLOAD_SERVICE;
 	if (f->payload && (xdp == 0 || config.layers))
 		end = append_payload(walk, xdp, f, &r->head, end);

@@ -49,7 +49,7 @@ static __always_inline int has_payload(const struct record *r)
 
 /* Counts the packet, and tells whether its payload is to be recorded. A SYN starts
  * its direction anew. */
-static __always_inline int is_first_payload(const struct record *r)
+static __always_inline int is_first_payload(struct staging *s, const struct record *r)
 {
 	int syn = r->head.tcp_flags & TCP_FLAG_SYN_BYTE;
 	__u32 fingerprint, count, *slot;
@@ -71,8 +71,11 @@ static __always_inline int is_first_payload(const struct record *r)
 		return has_payload(r);
 	}
 	count = *slot ^ fingerprint; /* above FLOW_COUNT_MASK if it is another flow's */
-	if (count > FLOW_COUNT_MASK)
+	if (count > FLOW_COUNT_MASK) {
+		if (*slot && s->replaced++ >= config.replaced_max)
+			return 0;
 		count = 0;
+	}
 	if (count >= FLOW_PAYLOADS_MAX)
 		return 0;
 	*slot = fingerprint + count + 1;

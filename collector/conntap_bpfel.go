@@ -14,22 +14,23 @@ import (
 )
 
 type conntapConfig struct {
-	_          structs.HostLayout
-	Interface  uint16
-	Link       uint8
-	L2         uint8
-	Identity   uint8
-	Layers     uint8
-	Tunnels    uint8
-	Verify     uint8
-	Service    uint8
-	Filter     uint8
-	Drop       uint8
-	Timers     uint8
-	Sample     uint32
-	WakeupMask uint32
-	BatchBytes uint32
-	FlushNs    uint32
+	_           structs.HostLayout
+	Interface   uint16
+	Link        uint8
+	L2          uint8
+	Identity    uint8
+	Layers      uint8
+	Tunnels     uint8
+	Verify      uint8
+	Service     uint8
+	Filter      uint8
+	Drop        uint8
+	Timers      uint8
+	Sample      uint32
+	WakeupMask  uint32
+	BatchBytes  uint32
+	FlushNs     uint32
+	ReplacedMax uint32
 }
 
 type conntapCounters struct {
@@ -73,6 +74,8 @@ type conntapStaging struct {
 	LostAt   uint32
 	LostEnd  uint32
 	Unsaid   uint32
+	Replaced uint32
+	Reserved uint32
 	Wire     [0]struct {
 		_          structs.HostLayout
 		Hook       uint32

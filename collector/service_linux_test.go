@@ -149,3 +149,45 @@ func TestManyFlows(t *testing.T) {
 		t.Errorf("%d flows have %v payloads recorded, want all of four rounds and few of the fifth", flows, counts)
 	}
 }
+
+// TestReplacedFlows has so many flows that a fourth of them share a slot: in turn they
+// drive each other out, but no more than so many a batch, and the rest do without.
+func TestReplacedFlows(t *testing.T) {
+	requireBPF(t)
+	const flows, rounds = 30_000, 5
+	for _, limit := range []uint32{0, 8} {
+		k := newTransportRun(t, conntapProgConntapXdp, bpf.HookXDP, batched(batchDefault),
+			func(c *conntapConfig) { c.L2, c.ReplacedMax = 0, limit })
+		var most, sum uint32 // of the last round
+		runPinned(t, func() {
+			for i := range rounds * flows {
+				datagram := frametest.Datagram(uint16(10_000+i%flows), 80, 1, 2, 3)
+				k.feed(t, frametest.Ethernet(frametest.TypeIPv4, frametest.IPv4{Protocol: frametest.UDP}.Packet(datagram)), 1)
+				for sample := k.ring.next(); sample != nil; sample = k.ring.next() {
+					if n := countPayloads(t, sample); i >= (rounds-1)*flows+200 {
+						most = max(most, n)
+						sum += n
+					}
+				}
+				k.ring.release(false)
+			}
+		})
+		// Who has got in has its first payloads recorded, if nobody else gets there.
+		if most > 4*limit || (sum == 0) != (limit == 0) {
+			t.Errorf("limit of %d: got %d payloads, %d in a batch", limit, sum, most)
+		}
+	}
+}
+
+// countPayloads counts a batch's packets with payload.
+func countPayloads(t *testing.T, sample []byte) (count uint32) {
+	t.Helper()
+	var b bpf.Batch
+	must(t, b.Reset(sample))
+	for p := new(bpf.Packet); b.Next(p); {
+		if len(p.Payload) > 0 {
+			count++
+		}
+	}
+	return count
+}
