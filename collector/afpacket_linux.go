@@ -209,16 +209,6 @@ func (s *packetCapture) goOn(dst []bpf.Packet) int {
 	return n
 }
 
-// countOutermost counts the packets that are in no tunnel.
-func countOutermost(packets []bpf.Packet) (n uint64) {
-	for i := range packets {
-		if packets[i].Kind == bpf.KindPacket {
-			n++
-		}
-	}
-	return n
-}
-
 // earliest is the tap with the earliest packet, and the time up to which no other
 // one has any; nil while one may still have an earlier one.
 func (s *packetCapture) earliest() (first *packetTap, until int64) {
@@ -262,10 +252,11 @@ func (s *packetCapture) look() {
 
 // wait returns when the kernel has handed over a block, or after readTimeout. When
 // packets wait for those of another interface, or the last ones are awaited, a
-// block is not far.
+// block is not far. Nor does it keep blocks from the kernel for long that the next
+// Reads give back: a small ring may have no other.
 func (s *packetCapture) wait() error {
 	timeout := int(readTimeout.Milliseconds())
-	if s.drainUntil != 0 || s.isHeld() {
+	if s.drainUntil != 0 || s.isHeld() || s.holdsBlocks() {
 		timeout = packetRetire
 	}
 	_, err := unix.EpollWait(s.epoll, s.events[:], timeout)
@@ -280,6 +271,16 @@ func (s *packetCapture) wait() error {
 func (s *packetCapture) isHeld() bool {
 	for _, t := range s.taps {
 		if t.ring.settled {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsBlocks tells whether blocks have been read that are not given back.
+func (s *packetCapture) holdsBlocks() bool {
+	for _, t := range s.taps {
+		if t.ring.given < t.ring.next {
 			return true
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -134,17 +133,9 @@ func TestPacketLoopback(t *testing.T) {
 // TestPacketBareIP has an interface whose frames start with the IP header.
 func TestPacketBareIP(t *testing.T) {
 	enterNamespace(t)
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Skipf("no tun: %v", err)
-	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "tap"
-	tun := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TUN, Queues: 1, Flags: netlink.TUNTAP_NO_PI}
-	addLink(t, tun)
-	t.Cleanup(func() { tun.Fds[0].Close() })
-	addAddress(t, "tap", "10.0.0.2/24")
+	tun := addTun(t, "tap")
 	s := openPacketSource(t, LiveConfig{Interfaces: []string{"tap"}})
-	_, err := tun.Fds[0].Write(udpFrame(1, 30)[14:])
+	_, err := tun.Write(udpFrame(1, 30)[14:])
 	must(t, err)
 	out, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)

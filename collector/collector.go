@@ -47,3 +47,13 @@ type Stats struct {
 	// only.
 	Bytes uint64
 }
+
+// countOutermost counts the packets that are in no tunnel.
+func countOutermost(packets []bpf.Packet) (n uint64) {
+	for i := range packets {
+		if packets[i].Kind == bpf.KindPacket {
+			n++
+		}
+	}
+	return n
+}

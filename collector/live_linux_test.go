@@ -331,17 +331,9 @@ func TestLiveLoopback(t *testing.T) {
 // TestLiveBareIP has an interface whose frames start with the IP header.
 func TestLiveBareIP(t *testing.T) {
 	enterNamespace(t)
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Skipf("no tun: %v", err)
-	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "tap"
-	tun := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TUN, Queues: 1, Flags: netlink.TUNTAP_NO_PI}
-	addLink(t, tun)
-	t.Cleanup(func() { tun.Fds[0].Close() })
-	addAddress(t, "tap", "10.0.0.2/24")
+	tun := addTun(t, "tap")
 	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}})
-	_, err := tun.Fds[0].Write(udpFrame(1, 30)[14:])
+	_, err := tun.Write(udpFrame(1, 30)[14:])
 	must(t, err)
 	packets := readAll(t, l)
 	if len(packets) != 1 || packets[0].SrcPort != 1 || packets[0].IPLength != 58 || packets[0].Blocks&bpf.BlockL2 != 0 {

@@ -8,8 +8,6 @@ import (
 	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"conntap/bpf"
 )
 
@@ -49,7 +47,7 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 		return l.end()
 	}
 	if n > 0 {
-		l.packets.Add(uint64(n))
+		l.packets.Store(l.streams.packets)
 		l.latency.add(n, bootTime()-l.streams.oldest)
 	}
 	return n, err
@@ -58,11 +56,7 @@ func (l *Live) Read(dst []bpf.Packet) (int, error) {
 // pinReader gives the calling goroutine a thread of its own, on the CPUs asked for.
 func pinReader(cpus []int) error {
 	runtime.LockOSThread() // for good: with the goroutine the thread ends
-	var set unix.CPUSet
-	for _, cpu := range cpus {
-		set.Set(cpu)
-	}
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
+	if err := goTo(cpus...); err != nil {
 		return fmt.Errorf("keeping the reader to CPUs %v: %w", cpus, err)
 	}
 	return nil

@@ -133,3 +133,19 @@ func arpFrame() []byte {
 	frame[12], frame[13] = 8, 6
 	return frame
 }
+
+// addTun makes an interface whose frames start with the IP header, of 10.0.0.2/24, and
+// returns the end at which packets come in by being written.
+func addTun(t *testing.T, name string) *os.File {
+	t.Helper()
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skipf("no tun: %v", err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	tun := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TUN, Queues: 1, Flags: netlink.TUNTAP_NO_PI}
+	addLink(t, tun)
+	t.Cleanup(func() { tun.Fds[0].Close() })
+	addAddress(t, name, "10.0.0.2/24")
+	return tun.Fds[0]
+}

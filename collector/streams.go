@@ -45,6 +45,8 @@ type streams struct {
 	oldest int64 // time of the oldest packet that the last fill handed on
 	late   atomic.Uint64
 
+	packets uint64 // outermost ones handed on
+
 	patience int64 // how long to wait for what is announced, ns
 	losses   *losses
 	segments segmenter
@@ -155,6 +157,7 @@ func (s *streams) complete() int64 {
 func (s *streams) fill(dst []bpf.Packet) (n int, err error) {
 	s.oldest = math.MaxInt64
 	n = s.segments.fill(dst)
+	s.packets += countOutermost(dst[:n])
 	for i := range dst[:n] {
 		s.oldest = min(s.oldest, dst[i].Time)
 		s.payloads.keep(&dst[i])
@@ -200,13 +203,7 @@ func (s *streams) account(run []bpf.Packet, late bool) {
 	if !late {
 		return
 	}
-	var packets uint64
-	for i := range run {
-		if run[i].Kind == bpf.KindPacket {
-			packets++
-		}
-	}
-	s.late.Add(packets)
+	s.late.Add(countOutermost(run))
 }
 
 // take hands on packets of a batch that are stamped before end, and the frame that
@@ -222,11 +219,16 @@ func (s *streams) take(b *bpf.Batch, dst []bpf.Packet, n int, end int64) int {
 		}
 		s.payloads.keep(p)
 		if p.Blocks&bpf.BlockGSO == 0 {
+			if p.Kind == bpf.KindPacket {
+				s.packets++
+			}
 			n++
 			continue
 		}
 		s.takeFrame(b, p)
-		n += s.segments.fill(dst[n:])
+		filled := s.segments.fill(dst[n:])
+		s.packets += countOutermost(dst[n : n+filled])
+		n += filled
 	}
 	return n
 }

@@ -328,10 +328,12 @@ func (f *flusher) serve(cpu int, pending *pendingTimes, interval time.Duration) 
 	}
 }
 
-// goTo moves the calling thread to a CPU, for as long as that is online.
-func goTo(cpu int) error {
+// goTo moves the calling thread to one of some CPUs, for as long as they are online.
+func goTo(cpus ...int) error {
 	var set unix.CPUSet
-	set.Set(cpu)
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
 	return unix.SchedSetaffinity(0, &set)
 }
 

@@ -63,6 +63,7 @@ func testAccountOfLoss(t *testing.T, flag, value string) {
 	time.Sleep(apart) // the last batch, which nobody has filled, is lost too, and no scrape sees it before
 	must(t, run.Process.Signal(unix.SIGCONT))
 	scraped := scrapeQuiet(t, near, address, burst.sent)
+	time.Sleep(apart) // two more reads give the ring back, all of which AF_PACKET may still hold
 	burst.send(t, 2, 1)
 	time.Sleep(apart)
 	burst.send(t, 4, 1)

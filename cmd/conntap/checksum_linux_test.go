@@ -4,11 +4,8 @@ package main
 
 import (
 	"encoding/binary"
-	"io"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"conntap/bpf"
 	"conntap/bpf/frametest"
@@ -45,14 +42,9 @@ func TestRunVerifiesChecksums(t *testing.T) {
 				}
 				return nil
 			})
-			time.Sleep(200 * time.Millisecond) // the kernel wakes the reader later
-			must(t, run.Process.Signal(os.Interrupt))
-			rows, err := io.ReadAll(stdout)
-			must(t, err)
-			_, _ = io.Copy(io.Discard, messages)
-			must(t, run.Wait())
+			rows := endRun(t, run, stdout, messages)
 			for port, history := range tt.want {
-				if want := "\n" + port + "\t" + history + "\n"; !strings.Contains(string(rows), want) {
+				if want := "\n" + port + "\t" + history + "\n"; !strings.Contains(rows, want) {
 					t.Errorf("want a row %q, got\n%s", want, rows)
 				}
 			}

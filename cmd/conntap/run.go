@@ -37,9 +37,9 @@ type runFlags struct {
 
 const (
 	defaultMaxConnections = 1_000_000
-	// connectionBytes is what a live connection takes at most, hash table,
+	// connectionBytes is what a live connection takes, as a rule, hash table,
 	// timers and link layer included (hack/memory.sh measures it).
-	connectionBytes = 400
+	connectionBytes = 300
 )
 
 func newRunCommand() *cobra.Command {

@@ -57,6 +57,19 @@ func startRun(t *testing.T, near *namespace, args ...string) (run *exec.Cmd, std
 	return run, stdout, messages
 }
 
+// endRun lets the last packets come, ends what startRun has started, and returns the
+// rows.
+func endRun(t *testing.T, run *exec.Cmd, stdout io.Reader, messages io.Reader) string {
+	t.Helper()
+	time.Sleep(200 * time.Millisecond) // the kernel wakes the reader later
+	must(t, run.Process.Signal(os.Interrupt))
+	rows, err := io.ReadAll(stdout)
+	must(t, err)
+	_, _ = io.Copy(io.Discard, messages)
+	must(t, run.Wait())
+	return string(rows)
+}
+
 // refuse has far call a port of near on which nobody listens.
 func refuse(t *testing.T, far *namespace) {
 	t.Helper()

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
 	"testing"
 	"time"
@@ -38,13 +37,8 @@ func TestRunKnowsService(t *testing.T) {
 		_, err = io.ReadAll(conn)
 		return err
 	})
-	time.Sleep(200 * time.Millisecond) // the kernel wakes the reader later
-	must(t, run.Process.Signal(os.Interrupt))
-	rows, err := io.ReadAll(stdout)
-	must(t, err)
-	_, _ = io.Copy(io.Discard, messages)
-	must(t, run.Wait())
-	if want := regexp.MustCompile(`(?m)^8000\thttp\tSh`); !want.Match(rows) {
+	rows := endRun(t, run, stdout, messages)
+	if want := regexp.MustCompile(`(?m)^8000\thttp\tSh`); !want.MatchString(rows) {
 		t.Errorf("want a row like %s, got\n%s", want, rows)
 	}
 }

@@ -269,6 +269,13 @@ func (m *monitor) stop(t *testing.T) {
 	if stats.Lost != 0 || stats.Seen != sum {
 		t.Errorf("want nothing lost and a balance, got %+v", stats)
 	}
+	var outermost uint64
+	for i := range m.hooks {
+		outermost += m.hooks[i].packets
+	}
+	if stats.Packets != outermost {
+		t.Errorf("want %d outermost packets, got %d", outermost, stats.Packets)
+	}
 }
 
 // compareCounters holds the packets of each direction against the interface's
