@@ -124,6 +124,9 @@ func (f *runFlags) check() error {
 	if err := f.checkDrop(); err != nil {
 		return err
 	}
+	if f.capture.value == string(collector.CaptureAFPacket) && f.transport.value != string(collector.TransportAuto) {
+		return fmt.Errorf("--transport %s is about BPF's records: --capture afpacket has none", f.transport.value)
+	}
 	if f.metrics != "" {
 		if err := metrics.CheckAddress(f.metrics); err != nil {
 			return fmt.Errorf("--metrics %w", err)
