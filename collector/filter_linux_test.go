@@ -62,15 +62,7 @@ func TestFilterPrograms(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, program := range []struct {
-				name string
-				hook bpf.Hook
-			}{
-				{conntapProgConntapXdp, bpf.HookXDP},
-				{conntapProgConntapXdpLinear, bpf.HookXDP},
-				{conntapProgConntapTcIngress, bpf.HookTCIngress},
-				{conntapProgConntapTcEgress, bpf.HookTCEgress},
-			} {
+			for _, program := range capturePrograms {
 				if len(tt.text) > 1000 && (program.name == conntapProgConntapXdpLinear || program.hook == bpf.HookTCEgress) {
 					continue // what they share with the others is enough for long ones
 				}

@@ -568,13 +568,15 @@ func TestLostBetween(t *testing.T) {
 	}
 }
 
-// TestLiveReadsThrough keeps the ring going round many times, with dst of every
-// length, and payloads that must stand until the next Read.
+// TestLiveReadsThrough keeps a ring going round many times, with dst of every
+// length, and payloads that must stand until the next Read. The sender stays on one
+// CPU: what another one holds back for too long would come late.
 func TestLiveReadsThrough(t *testing.T) { eachTransport(t, testLiveReadsThrough) }
 
 func testLiveReadsThrough(t *testing.T, c LiveConfig) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
+	toOneCPU(t)
 	c.Interfaces, c.RingBytes = []string{"tap"}, ringLeast
 	l := openLive(t, c)
 	far := newSender(t, "far")

@@ -44,6 +44,17 @@ type testRun struct {
 	decoded  [bpf.PacketsMax + 1]bpf.Packet
 }
 
+// capturePrograms are all that record frames.
+var capturePrograms = []struct {
+	name string
+	hook bpf.Hook
+}{
+	{conntapProgConntapXdp, bpf.HookXDP},
+	{conntapProgConntapXdpLinear, bpf.HookXDP},
+	{conntapProgConntapTcIngress, bpf.HookTCIngress},
+	{conntapProgConntapTcEgress, bpf.HookTCEgress},
+}
+
 // newTestRun loads the named program with its constants changed by edit, and itself
 // by each of change.
 func newTestRun(t testing.TB, name string, hook bpf.Hook, edit func(*conntapConfig), change ...func(*ebpf.ProgramSpec) error) *testRun {
@@ -186,15 +197,7 @@ func TestPrograms(t *testing.T) {
 		{"no tunnels", func(c *conntapConfig) { c.Tunnels = 0 }},
 		{"verify", func(c *conntapConfig) { c.Identity, c.Verify = 1, 1 }},
 	}
-	for _, program := range []struct {
-		name string
-		hook bpf.Hook
-	}{
-		{conntapProgConntapXdp, bpf.HookXDP},
-		{conntapProgConntapXdpLinear, bpf.HookXDP},
-		{conntapProgConntapTcIngress, bpf.HookTCIngress},
-		{conntapProgConntapTcEgress, bpf.HookTCEgress},
-	} {
+	for _, program := range capturePrograms {
 		for _, shape := range shapes {
 			k := newTestRun(t, program.name, program.hook, shape.edit)
 			for line := range strings.Lines(k.program.VerifierLog) {
