@@ -184,9 +184,8 @@ type capture struct {
 	times cpuTimes
 	pause func() float64
 
-	ringFill float64
-	seen     uint64 // frames, by the programs' own count
-	further  uint64 // packets beyond one for each frame: segments, and what is in tunnels
+	seen    uint64 // frames, by the programs' own count
+	further uint64 // packets beyond one for each frame: segments, and what is in tunnels
 }
 
 // startCapture attaches the subject to an interface in the calling thread's
@@ -266,10 +265,12 @@ func attachedProgram(hook string, index int) (*ebpf.Program, error) {
 		}
 	case hook == "TCX":
 		query, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: ebpf.AttachTCXIngress})
-		if err != nil || len(query.Programs) == 0 {
+		if err != nil {
 			return nil, fmt.Errorf("looking for the attached program: %w", err)
 		}
-		id = query.Programs[0].ID // conntap's is the first
+		if len(query.Programs) > 0 {
+			id = query.Programs[0].ID // conntap's is the first
+		}
 	}
 	if id == 0 {
 		return nil, nil
@@ -304,9 +305,6 @@ func (c *capture) finish(do func(func() error) error, producers usage) (*result,
 		c.abandon()
 		return r, err
 	}
-	for _, ring := range c.live.Rings() { // there are none once Read has come to the end
-		c.ringFill = max(c.ringFill, float64(ring.Highest)/float64(ring.Size))
-	}
 	err = errors.Join(err, do(c.live.Close))
 	err = errors.Join(err, c.consumer.wait(), c.live.Close())
 	c.tally(r, producers)
@@ -325,7 +323,10 @@ func (c *capture) tally(r *result, producers usage) {
 	for _, n := range frames.Skipped {
 		r.account.Lost.Skipped += n
 	}
-	r.records, r.latency, r.ringFill = c.consumer.read, c.consumer.latency, c.ringFill
+	for _, ring := range c.live.Rings() {
+		r.ringFill = max(r.ringFill, float64(ring.Highest)/float64(ring.Size))
+	}
+	r.records, r.latency = c.consumer.read, c.consumer.latency
 	r.usage = c.consumer.usage.minus(c.usage).minus(producers)
 	r.steal, r.pause = stolenSince(c.times), c.pause()
 }
