@@ -12,40 +12,30 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"conntap/bpf"
 	"conntap/tracker"
 	"conntap/tracker/connlog"
 )
 
-// logFlags say which packets count, what is a connection, what the log looks like
-// and where it goes; read and run share them.
+// logFlags say what the log is of, what it looks like and where it goes; read and
+// run share them.
 type logFlags struct {
-	selectFlags
-	format, times  choice
-	profile        choice
-	account        choice
-	key, tunnels   choice
-	with           choices
-	fields         []string
-	dir, tag       string
-	local, near    string
-	seed           string
-	maxConnections int
-	shards         int
-	quiet          bool
+	trackFlags
+	format, times choice
+	profile       choice
+	account       choice
+	with          choices
+	fields        []string
+	dir, tag      string
+	local, near   string
+	quiet         bool
 }
-
-// shardsMax is the highest default of --shards: beyond, whoever writes the log is
-// busier than they are.
-const shardsMax = 8
 
 // register adds the flags. maxConnections and shards are the defaults of those.
 func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	f.format.of = []string{"text", "tsv", "json", "red"}
 	f.times.of = []string{"epoch", "millis", "iso8601"}
 	f.with.of = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid"}
-	f.maxConnections = maxConnections
-	f.selectFlags.register(fs)
+	f.trackFlags.register(fs, maxConnections, shards)
 	fs.Var(&f.format, "format", "how a connection becomes a line: text for people, tsv or json as in\n"+
 		"Zeek's conn.log, red as in the classic one (default text on a terminal,\notherwise tsv)")
 	fs.StringVar(&f.dir, "log-dir", "", "write `dir`/conn.log (red and text: red.TAG, text.TAG) instead of standard\n"+
@@ -54,25 +44,15 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 		"counters (what the letters T, G, W, C stand for), loss (packets that conntap\nlost meanwhile); to lines of red and text: history, uid")
 	f.profile = choice{connlog.Zeek8.String(), []string{connlog.Zeek8.String(), connlog.Bro26.String()}}
 	fs.Var(&f.profile, "profile", "whose conn.log tsv and json are: zeek-8 or bro-2.6")
-	f.key = choice{"five-tuple", []string{"five-tuple", "vlan"}}
-	fs.Var(&f.key, "key", "what tells connections apart: five-tuple, or vlan: that and both VLAN ids, in\n"+
-		"the columns id.ctx.vlan and id.ctx.inner_vlan")
-	f.tunnels = choice{"on", []string{"on", "off"}}
-	fs.Var(&f.tunnels, "tunnels", "on: log the connections inside tunnels; off: the tunnels alone")
 	fs.StringSliceVar(&f.fields, "fields", nil, "only these columns of tsv or json, such as ts,id.orig_h,conn_state: `list`")
 	fs.Var(&f.times, "time", "how json writes times: epoch, millis or iso8601 (default epoch)")
 	fs.StringVar(&f.local, "local-nets", "", "your networks, beside the private ones, such as 198.51.100.0/24: `list`;\n"+
 		"none leaves local_orig and local_resp unset")
 	fs.StringVar(&f.near, "neighbor-nets", "", "networks whose connections red flags with U: `list`")
 	fs.StringVar(&f.tag, "tag", "", "`name` at the end of the names of red and text files\n(default HOST.YY-MM-DD_HH.MM.SS)")
-	fs.StringVar(&f.seed, "seed", "", "any `text`; the same over the same input makes the same uids")
-	fs.IntVar(&f.maxConnections, "max-connections", f.maxConnections, "how many to follow at a time, 0 for no limit; above it those that nobody\n"+
-		"answered are logged early, then the longest idle")
 	f.account = choice{"short", []string{"short", "full"}}
 	fs.Var(&f.account, "account", "what is said at the end of where all packets went: short: what is out of the\n"+
 		"ordinary; full: all, by interface, hook and CPU")
-	fs.IntVar(&f.shards, "shards", max(1, min(shards, shardsMax)), "track connections on so many goroutines; the log is the same for any\n"+
-		"number (each has its share of --max-connections)")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no account, no hints, no status line")
 }
 
@@ -91,16 +71,10 @@ func (f *logFlags) check() error {
 		}
 		f.tag = connlog.DefaultTag(host, time.Now())
 	}
-	if f.maxConnections < 0 {
-		return fmt.Errorf("--max-connections %d: want 0 or more", f.maxConnections)
-	}
-	if f.shards < 1 || f.shards > 256 {
-		return fmt.Errorf("--shards %d: want 1 to 256", f.shards)
-	}
 	if strings.ContainsRune(f.tag, os.PathSeparator) {
 		return fmt.Errorf("--tag %s: want a name without %c", f.tag, os.PathSeparator)
 	}
-	if err := f.selectFlags.check(); err != nil {
+	if err := f.trackFlags.check(); err != nil {
 		return err
 	}
 	cfg, err := f.config()
@@ -163,16 +137,10 @@ func (f *logFlags) open() (*connlog.Writer, *output, error) {
 // tracking is the tracker's configuration: what no column shows it need not keep.
 func (f *logFlags) tracking() tracker.Config {
 	chosen := len(f.fields) > 0
-	return tracker.Config{
-		MaxConnections: f.maxConnections,
-		Seed:           f.seed,
-		LinkLayer:      chosen || f.with.has("mac") || f.with.has("vlan"),
-		RoundTrips:     chosen || f.with.has("rtt"),
-		KeyVLAN:        f.keyVLAN(),
-		TunnelFlows:    !f.intoTunnels(),
-		Parser:         bpf.Parser{Tunnels: f.intoTunnels()},
-		Sample:         uint32(f.sample),
-	}
+	cfg := f.trackFlags.tracking()
+	cfg.LinkLayer = chosen || f.with.has("mac") || f.with.has("vlan")
+	cfg.RoundTrips = chosen || f.with.has("rtt")
+	return cfg
 }
 
 // wantsLinkLayer tells whether the log has anything of it.
@@ -181,8 +149,3 @@ func (f *logFlags) wantsLinkLayer() bool {
 		return slices.Contains([]string{"vlan", "inner_vlan", "orig_l2_addr", "resp_l2_addr"}, name)
 	})
 }
-
-func (f *logFlags) keyVLAN() bool { return f.key.value == "vlan" }
-
-// intoTunnels tells whether to log what is inside tunnels.
-func (f *logFlags) intoTunnels() bool { return f.tunnels.value == "on" }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"conntap/cmd/conntap/internal/affinity"
 	"conntap/cmd/conntap/internal/metrics"
 	"conntap/cmd/conntap/internal/screen"
 	"conntap/collector"
@@ -24,15 +23,8 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	logFlags
-	interfaces                      []string
-	capture, direction, promiscuous choice
-	transport                       choice
-	ringSize                        byteSize
-	cpus                            affinity.CPUs
-	verifyChecksums                 bool
-	xdpAction                       choice
-	force                           bool
-	metrics                         string // address; "" for none
+	captureFlags
+	metrics string // address; "" for none
 }
 
 const (
@@ -78,54 +70,16 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
-	fs.StringArrayVarP(&f.interfaces, "interface", "i", nil, "`name` of a network interface; several, each with its -i, feed one log")
-	f.capture = choice{"auto", words(collector.Captures)}
-	fs.Var(&f.capture, "capture", "xdp, xdp-generic, tcx, afpacket (without BPF), or auto: XDP where the driver\nhas it, otherwise TCX")
-	f.direction = choice{"auto", words(collector.Directions)}
-	fs.Var(&f.direction, "direction", "in, out, both, or auto: both on an interface with an address, otherwise in")
-	f.promiscuous = choice{"auto", words(collector.PromiscuousChoices)}
-	fs.Var(&f.promiscuous, "promiscuous", "take frames for others: on, off, or auto: on without an address")
-	f.xdpAction = choice{"pass", words(collector.XDPActions)}
-	fs.Var(&f.xdpAction, "xdp-action", "what becomes of packets behind XDP: pass, or drop: for a port that gets copies of\n"+
-		"packets; spares the stack's work")
-	fs.BoolVar(&f.force, "force", false, "drop even if the interface has an address, or serves a bridge, bond or VLAN")
-	f.transport = choice{"auto", words(collector.Transports)}
-	fs.Var(&f.transport, "transport", "how records leave the kernel: per-packet, one by one, or batched, many at a\n"+
-		"time and in rings of their CPUs; auto: batched where the kernel can (5.19)")
-	fs.Var(&f.ringSize, "ring-size", "memory between kernel and conntap, such as 64M (default 16M per CPU)")
-	fs.Var(&f.cpus, "cpus", "CPUs for conntap itself, such as 2 or 0-3,8; the first one reads the rings: those\n"+
-		"that no queue of the interfaces interrupts (default: the scheduler decides)")
-	fs.BoolVar(&f.verifyChecksums, "verify-checksums", false, "verify checksums, at some ns per packet: c in history for bad ones, which\n"+
-		"count for nothing else. One that the card has yet to fill in is sound")
+	f.captureFlags.register(fs)
 	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
-	f.register(fs, defaultMaxConnections, runtime.NumCPU()-1)
+	f.logFlags.register(fs, defaultMaxConnections, runtime.NumCPU()-1)
 	return c
-}
-
-// words are choices as the command line has them.
-func words[T ~string](choices []T) []string {
-	words := make([]string, len(choices))
-	for i, c := range choices {
-		words[i] = string(c)
-	}
-	return words
 }
 
 // check finds what the flags can't mean.
 func (f *runFlags) check() error {
-	if len(f.interfaces) == 0 {
-		return errors.New("no interface given: -i NAME (ip link lists them)")
-	}
-	for _, name := range f.interfaces {
-		if name == "any" {
-			return errors.New(`"any" is not a device; repeat -i for each of several`)
-		}
-	}
-	if err := f.checkDrop(); err != nil {
+	if err := f.captureFlags.check(); err != nil {
 		return err
-	}
-	if f.capture.value == string(collector.CaptureAFPacket) && f.transport.value != string(collector.TransportAuto) {
-		return fmt.Errorf("--transport %s is about BPF's records: --capture afpacket has none", f.transport.value)
 	}
 	if f.metrics != "" {
 		if err := metrics.CheckAddress(f.metrics); err != nil {
@@ -133,18 +87,6 @@ func (f *runFlags) check() error {
 		}
 	}
 	return f.logFlags.check()
-}
-
-// checkDrop finds what does not go with dropping, whatever the interface.
-func (f *runFlags) checkDrop() error {
-	drop := f.xdpAction.value == string(collector.XDPDrop)
-	switch capture := collector.Capture(f.capture.value); {
-	case f.force && !drop:
-		return errors.New("--force is for --xdp-action drop")
-	case drop && capture != collector.CaptureAuto && capture != collector.CaptureXDP && capture != collector.CaptureXDPGeneric:
-		return fmt.Errorf("--xdp-action drop takes XDP: with --capture %s the stack gets every packet", capture)
-	}
-	return nil
 }
 
 // run logs the connections of interfaces until a signal ends it.
@@ -161,20 +103,10 @@ func run(f *runFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	source, err := collector.Open(collector.LiveConfig{
-		Interfaces:  f.interfaces,
-		Capture:     collector.Capture(f.capture.value),
-		Direction:   collector.Direction(f.direction.value),
-		Promiscuous: collector.Promiscuous(f.promiscuous.value),
-		Transport:   collector.Transport(f.transport.value),
-		RingBytes:   int(f.ringSize),
-		NoTunnels:   !f.intoTunnels(),
-		NoLinkLayer: !f.wantsLinkLayer(),
-		Warn:        tell,
-
-		ReaderCPUs: f.cpus[:min(1, len(f.cpus))], VerifyChecksums: f.verifyChecksums,
-		Selection: f.selection(), XDPAction: collector.XDPAction(f.xdpAction.value), Force: f.force,
-	})
+	live := f.live()
+	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.wantsLinkLayer()
+	live.Selection, live.Warn = f.selection(), tell
+	source, err := collector.Open(live)
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
@@ -210,18 +142,6 @@ func run(f *runFlags) (err error) {
 	_, _ = account.WriteTo(os.Stderr)
 	p.say(fewConns)
 	return err
-}
-
-// place keeps the process to the CPUs that were asked for.
-func (f *runFlags) place() error {
-	if len(f.cpus) == 0 {
-		return nil
-	}
-	if err := affinity.Confine(f.cpus); err != nil {
-		return fmt.Errorf("--cpus: %w", err)
-	}
-	runtime.GOMAXPROCS(len(f.cpus))
-	return nil
 }
 
 // announce says what was obtained and when rows are to be expected.
