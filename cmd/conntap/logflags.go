@@ -20,6 +20,7 @@ import (
 // run share them.
 type logFlags struct {
 	trackFlags
+	publishFlags
 	format, times choice
 	profile       choice
 	account       choice
@@ -49,6 +50,7 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	fs.StringVar(&f.local, "local-nets", "", "your networks, beside the private ones, such as 198.51.100.0/24: `list`;\n"+
 		"none leaves local_orig and local_resp unset")
 	fs.StringVar(&f.near, "neighbor-nets", "", "networks whose connections red flags with U: `list`")
+	f.publishFlags.register(fs)
 	fs.StringVar(&f.tag, "tag", "", "`name` at the end of the names of red and text files\n(default HOST.YY-MM-DD_HH.MM.SS)")
 	f.account = choice{"short", []string{"short", "full"}}
 	fs.Var(&f.account, "account", "what is said at the end of where all packets went: short: what is out of the\n"+
@@ -75,6 +77,9 @@ func (f *logFlags) check() error {
 		return fmt.Errorf("--tag %s: want a name without %c", f.tag, os.PathSeparator)
 	}
 	if err := f.trackFlags.check(); err != nil {
+		return err
+	}
+	if err := f.publishFlags.check(); err != nil {
 		return err
 	}
 	cfg, err := f.config()
@@ -111,6 +116,7 @@ func (f *logFlags) config() (cfg connlog.Config, err error) {
 		}
 	}
 	cfg.Fields = f.fields
+	cfg.Sensor, cfg.Anonymize = f.sensor, f.how
 	cfg.Sample = uint32(f.sample)
 	cfg.Terminal = f.dir == "" && isTerminal(os.Stdout)
 	cfg.Color = cfg.Terminal && os.Getenv("NO_COLOR") == "" && !dumb()
@@ -119,6 +125,9 @@ func (f *logFlags) config() (cfg connlog.Config, err error) {
 
 // open opens the log where the flags say.
 func (f *logFlags) open() (*connlog.Writer, *output, error) {
+	if err := f.load(f.seed); err != nil {
+		return nil, nil, err
+	}
 	cfg, err := f.config()
 	if err != nil {
 		return nil, nil, err

@@ -24,7 +24,8 @@ const (
 	History                      // red, text: the history, which tsv and json always have
 	UID                          // red, text: the uid, which tsv and json always have
 
-	keyVLAN // id.ctx.vlan, id.ctx.inner_vlan: Config.KeyVLAN's
+	keyVLAN   // id.ctx.vlan, id.ctx.inner_vlan: Config.KeyVLAN's
+	forSensor // sensor: Config.Sensor's
 )
 
 var withNames = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid"}
@@ -99,8 +100,8 @@ var columns = []column{
 	{name: "orig_bytes", kind: kindCount, number: func(r *row) (uint64, bool) { return r.conn.Orig.Bytes, r.lasted }},
 	{name: "resp_bytes", kind: kindCount, number: func(r *row) (uint64, bool) { return r.conn.Resp.Bytes, r.lasted }},
 	{name: "conn_state", kind: kindString, text: func(b []byte, r *row) []byte { return append(b, r.conn.State.String()...) }},
-	{name: "local_orig", kind: kindBool, number: func(r *row) (uint64, bool) { return r.local(&r.conn.Orig) }},
-	{name: "local_resp", kind: kindBool, number: func(r *row) (uint64, bool) { return r.local(&r.conn.Resp) }},
+	{name: "local_orig", kind: kindBool, number: func(r *row) (uint64, bool) { return r.local(&r.seen.Orig) }},
+	{name: "local_resp", kind: kindBool, number: func(r *row) (uint64, bool) { return r.local(&r.seen.Resp) }},
 	{name: "missed_bytes", kind: kindCount, number: func(r *row) (uint64, bool) { return r.conn.MissedBytes, true }},
 	{name: "history", kind: kindFreeText, text: func(b []byte, r *row) []byte { return append(b, r.conn.History...) }},
 	{name: "orig_pkts", kind: kindCount, number: func(r *row) (uint64, bool) { return r.conn.Orig.Packets, true }},
@@ -127,6 +128,7 @@ var columns = []column{
 	{name: "resp_zero_windows", kind: kindCount, with: Counters, number: func(r *row) (uint64, bool) { return r.conn.Resp.ZeroWindows, true }},
 	{name: "resp_bad_checksums", kind: kindCount, with: Counters, number: func(r *row) (uint64, bool) { return r.conn.Resp.BadChecksums, true }},
 	{name: "lost_records", kind: kindCount, with: Loss, number: func(r *row) (uint64, bool) { return r.conn.LostRecords, r.conn.LostKnown }},
+	{name: "sensor", kind: kindFreeText, with: forSensor, text: func(b []byte, r *row) []byte { return append(b, r.sensor...) }},
 }
 
 // FieldNames are the names of all columns, in the log's order.
@@ -150,6 +152,9 @@ func choose(with With, fields []string) ([]column, error) {
 		return nil, fmt.Errorf("the fields id.ctx.vlan and id.ctx.inner_vlan are for logs with VLAN ids in the key: " +
 			"otherwise use vlan and inner_vlan")
 	}
+	if with&forSensor == 0 && slices.Contains(fields, "sensor") {
+		return nil, fmt.Errorf("the field sensor is for logs that name theirs")
+	}
 	var chosen []column
 	for _, c := range columns {
 		if c.with&^with == 0 && len(fields) == 0 || slices.Contains(fields, c.name) {
@@ -164,8 +169,11 @@ func isContext(name string) bool { return strings.HasPrefix(name, "id.ctx.") }
 
 // row is a connection with what several columns need of it.
 type row struct {
-	conn *tracker.Conn
-	nets *nets // nil: undefined
+	conn *tracker.Conn // as it is written
+	// seen is the connection with its true addresses, by which networks are local.
+	seen   *tracker.Conn
+	nets   *nets // nil: undefined
+	sensor string
 	// start and duration are seconds in Zeek's arithmetic.
 	start, duration float64
 	// lasted says that the duration is positive, without which it and the bytes
@@ -173,10 +181,11 @@ type row struct {
 	lasted bool
 }
 
-// set makes r the row of c. As Zeek reads packets in microseconds and keeps
-// times as doubles, a duration is the difference of two such doubles.
-func (r *row) set(c *tracker.Conn) {
-	r.conn = c
+// set makes r the row of c, which is written as shown. As Zeek reads packets in
+// microseconds and keeps times as doubles, a duration is the difference of two such
+// doubles.
+func (r *row) set(c, shown *tracker.Conn) {
+	r.conn, r.seen = shown, c
 	r.start = seconds(c.Start + c.ClockOffset)
 	r.duration = seconds(c.Last+c.ClockOffset) - r.start
 	r.lasted = r.duration > 0

@@ -103,6 +103,13 @@ type Config struct {
 	// NeighborNets are the networks whose connections red flags with U.
 	NeighborNets []netip.Prefix
 
+	// Sensor is the name of who saw the connections, which tsv and json have in the
+	// column sensor; "" for no such column.
+	Sensor string
+	// Anonymize hides addresses, the MAC addresses' part behind the vendor's, and what
+	// uids tell; nil shows them. What is local and who is a neighbor is judged before.
+	Anonymize *Anonymization
+
 	// Terminal makes text the aligned view for a screen, Color colours it.
 	Terminal, Color bool
 
@@ -133,10 +140,13 @@ type Writer struct {
 	width   widths
 	row     row
 	older   older // the connection as Profile has it
-	buf     []byte
-	opened  bool
-	closed  bool
-	err     error
+	// anonymizer is the one of Config.Anonymize, or nil.
+	anonymizer *anonymizer
+
+	buf    []byte
+	opened bool
+	closed bool
+	err    error
 }
 
 // NewWriter makes a log of cfg on w. The header, if the format has one, goes
@@ -157,7 +167,10 @@ func NewWriter(w io.Writer, cfg Config) (*Writer, error) {
 		local: newNets(cfg.LocalNets), near: newNets(cfg.NeighborNets),
 		buf: make([]byte, 0, flushAt+flushAt/8),
 	}
-	lw.row.nets = cfg.localNets()
+	lw.row.nets, lw.row.sensor = cfg.localNets(), cfg.Sensor
+	if cfg.Anonymize != nil {
+		lw.anonymizer = newAnonymizer(cfg.Anonymize)
+	}
 	return lw, nil
 }
 
@@ -166,6 +179,9 @@ func (cfg *Config) choose() ([]column, error) {
 	with := cfg.With &^ (History | UID)
 	if cfg.KeyVLAN {
 		with |= keyVLAN
+	}
+	if cfg.Sensor != "" {
+		with |= forSensor
 	}
 	columns, err := choose(with, cfg.Fields)
 	if err == nil && cfg.Profile == Bro26 {
@@ -196,6 +212,8 @@ func (cfg *Config) check() error {
 		return fmt.Errorf("%s has no fields to choose: use tsv or json", cfg.Format)
 	case !columnar && cfg.With&^(History|UID) != 0:
 		return fmt.Errorf("%s can add history and uid only: use tsv or json for columns", cfg.Format)
+	case !columnar && cfg.Sensor != "":
+		return fmt.Errorf("%s has no place for a sensor's name: use tsv or json", cfg.Format)
 	case cfg.Format != JSON && cfg.Time != Epoch:
 		return fmt.Errorf("%s writes its own times: %s is for json", cfg.Format, cfg.Time)
 	case int(cfg.Profile) >= len(profileNames):
@@ -222,7 +240,11 @@ func (w *Writer) Write(c *tracker.Conn) error {
 		}
 	}
 	w.open()
-	w.row.set(c)
+	shown := c
+	if w.anonymizer != nil {
+		shown = w.anonymizer.of(c)
+	}
+	w.row.set(c, shown)
 	switch w.cfg.Format {
 	case TSV:
 		w.buf = appendZeekRow(w.buf, w.columns, &w.row)

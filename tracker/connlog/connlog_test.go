@@ -68,6 +68,7 @@ func write(t *testing.T, cfg Config, conns ...*tracker.Conn) string {
 func TestWriteAllocatesNothing(t *testing.T) {
 	v6 := sample()
 	v6.Orig.Addr, v6.Resp.Addr = addr("2001:db8::1"), addr("fe80::2")
+	v6.TunnelParents = []tracker.UID{{High: 1, Low: 2}}
 	all := MAC | VLAN | CommunityID | RTT | Counters | Loss
 	tests := []Config{
 		{Format: TSV, With: all},
@@ -77,6 +78,7 @@ func TestWriteAllocatesNothing(t *testing.T) {
 		{Format: Red, With: History | UID},
 		{Format: Text},
 		{Format: Text, Terminal: true, Color: true},
+		{Format: TSV, With: all, Sensor: "tap-1", Anonymize: CryptoPAn(sampleKey)},
 	}
 	for _, cfg := range tests {
 		w, err := NewWriter(io.Discard, cfg)
@@ -111,6 +113,7 @@ func BenchmarkWrite(b *testing.B) {
 		{"json", Config{Format: JSON}, sample()},
 		{"red", Config{Format: Red}, sample()},
 		{"text", Config{Format: Text}, sample()},
+		{"tsv/cryptopan", Config{Format: TSV, Anonymize: CryptoPAn(sampleKey)}, sample()},
 		{"text/terminal", Config{Format: Text, Terminal: true, Color: true}, sample()},
 	}
 	for _, bb := range benchmarks {

@@ -24,15 +24,15 @@ func (w *Writer) appendRed(b []byte) []byte {
 	b = appendSize(append(b, ' '), c, &c.Orig)
 	b = appendSize(append(b, ' '), c, &c.Resp)
 
-	local, remote := &c.Resp, &c.Orig
-	isLocal := w.local.contains(&c.Orig.Addr)
+	local, remote, far := &c.Resp, &c.Orig, &w.row.seen.Orig
+	isLocal := w.local.contains(&w.row.seen.Orig.Addr)
 	if isLocal {
-		local, remote = remote, local
+		local, remote, far = remote, local, &w.row.seen.Resp
 	}
 	b = appendAddr(append(b, ' '), &local.Addr)
 	b = appendAddr(append(b, ' '), &remote.Addr)
 	b = append(append(b, ' '), c.State.String()...)
-	b = appendRedFlags(append(b, ' '), isLocal, w.near.contains(&remote.Addr))
+	b = appendRedFlags(append(b, ' '), isLocal, w.near.contains(&far.Addr))
 	b = w.appendAdditional(b)
 	return append(b, '\n')
 }

@@ -33,6 +33,10 @@ const (
 // Observer watches the connections. The zero value is ready. It is for one
 // goroutine.
 type Observer struct {
+	// Written is what the log has in place of an address, and so has a hint; nil for
+	// addresses as they are.
+	Written func(bpf.Addr) bpf.Addr
+
 	senders map[bpf.Addr]sender
 	tcp     counts
 	missed  uint64 // connections that lack payload
@@ -170,6 +174,9 @@ func (o *Observer) worstSender(enough uint64) (text string, found bool) {
 	s := o.senders[worst]
 	if !mostly(s.bad, s.good+s.bad, enough) {
 		return "", false
+	}
+	if o.Written != nil {
+		worst = o.Written(worst)
 	}
 	return fmt.Sprintf("%d %% of the packets from %s have a wrong checksum: captured on the sender? try -C",
 		percent(s.bad, s.good+s.bad), netip.AddrFrom16(worst).Unmap()), true

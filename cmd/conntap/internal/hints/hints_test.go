@@ -94,3 +94,16 @@ func TestSendersAreBounded(t *testing.T) {
 		t.Errorf("want %d senders, got %d", maxSenders, len(o.senders))
 	}
 }
+
+// TestHiddenSender: a hint has the address that the log has.
+func TestHiddenSender(t *testing.T) {
+	o := Observer{Written: func(a bpf.Addr) bpf.Addr {
+		a[15] = 0
+		return a
+	}}
+	c := tcp("HcADF", tracker.Endpoint{Packets: 1, BadChecksums: 9}, tracker.Endpoint{Packets: 9})
+	o.Add(&c)
+	if got := o.New(1); len(got) != 1 || !strings.Contains(got[0], "from 10.0.0.0 have") {
+		t.Errorf("want a hint about 10.0.0.0, got %q", got)
+	}
+}
