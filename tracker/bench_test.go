@@ -256,3 +256,24 @@ func BenchmarkExpireFlood(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/record")
 	b.ReportMetric(float64(longest.Microseconds()), "µs/longest")
 }
+
+// BenchmarkConnections is a walk over a million open connections while no packet
+// comes: what a connection costs, and how long the shard is not there for packets.
+func BenchmarkConnections(b *testing.B) {
+	const n = 1_000_000
+	packets := establishedPackets(n)
+	h := NewShards(Config{}, 1, func(*Conn) {})
+	done := make(chan struct{})
+	h.Track(&Batch{Packets: packets, Done: func(*Batch) { close(done) }})
+	<-done
+	var took, longest time.Duration
+	for b.Loop() {
+		w := &walk{next: 1, chunk: newRowChunk(), done: make(chan struct{}, 1)}
+		for w.next != 0 && h.shards[0].step(w) {
+			took, longest = took+w.took, max(longest, w.took)
+		}
+	}
+	b.ReportMetric(float64(took)/float64(b.N)/n, "ns/connection")
+	b.ReportMetric(float64(longest.Microseconds()), "longest-step-µs")
+	h.Close()
+}

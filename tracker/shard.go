@@ -23,6 +23,8 @@ type shard struct {
 	index   int
 	tracker *Tracker
 	batches chan *Batch
+	walks   chan *walk
+	ending  chan struct{} // closed after the last batch
 	rows    rowSender
 
 	batch *Batch
@@ -38,7 +40,10 @@ type shard struct {
 }
 
 func newShard(all *Shards, config Config, index int) *shard {
-	s := &shard{all: all, index: index, batches: make(chan *Batch, batchesAhead), rows: newRowSender()}
+	s := &shard{
+		all: all, index: index, rows: newRowSender(),
+		batches: make(chan *Batch, batchesAhead), walks: make(chan *walk), ending: make(chan struct{}),
+	}
 	s.tracker = New(config, s.emit)
 	s.tracker.hashKey = all.hashKey
 	if len(all.shards) > 1 {
@@ -55,15 +60,30 @@ func (s *shard) emit(c *Conn) {
 }
 
 func (s *shard) run() {
-	for b := range s.batches {
-		s.track(b)
-		if b.working.Add(-1) == 0 && b.Done != nil {
-			b.Done(b)
-		}
-	}
+	s.work()
+	close(s.ending)
 	s.close()
 	s.publish()
 	s.rows.close()
+}
+
+// work takes batches until there are no more, and lets others look at the
+// connections in between.
+func (s *shard) work() {
+	for {
+		select {
+		case b, more := <-s.batches:
+			if !more {
+				return
+			}
+			s.track(b)
+			if b.working.Add(-1) == 0 && b.Done != nil {
+				b.Done(b)
+			}
+		case w := <-s.walks:
+			s.walk(w)
+		}
+	}
 }
 
 // publish makes the account readable.

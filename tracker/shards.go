@@ -18,8 +18,8 @@ import (
 // connection (FTP, IRC) may not be known to the other shards if the announcement
 // stands in a segment that does not show it (see mayAnnounce).
 //
-// Track and Close, and the fields of batches, are for one goroutine; Prepare and
-// Stats are for any.
+// Track and Close, and the fields of batches, are for one goroutine; Prepare,
+// Stats and Connections are for any.
 type Shards struct {
 	config  Config
 	hashKey hashKey
