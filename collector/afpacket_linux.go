@@ -26,6 +26,7 @@ const drainPatience = int64(time.Second)
 // Several by fanout would spare the CPUs their common lock, but not the reader
 // anything, who merges them by time; whoever needs that speed has BPF's hooks.
 type packetCapture struct {
+	nameTable
 	obtained []Attachment
 	taps     []*packetTap
 	epoll    int
@@ -90,6 +91,7 @@ func (s *packetCapture) open(c *LiveConfig, interfaces []*Interface, plans []pla
 			return err
 		}
 		s.taps, s.obtained = append(s.taps, t), append(s.obtained, t.attachment(i, plans[slot]))
+		s.set(uint16(slot), i.Name)
 		s.fill.Size += uint64(len(t.ring.memory))
 		if err := s.watch(t.ring.socket); err != nil {
 			return err

@@ -25,6 +25,9 @@ type LiveSource interface {
 	// time to another on the scale of Packet.Time: as far as is known by now, and at
 	// most.
 	LostBetween(from, to int64) uint64
+	// InterfaceName is the name of the interface that packets with this
+	// Packet.Interface came from.
+	InterfaceName(number uint16) string
 }
 
 // LiveConfig says what to capture.

@@ -19,6 +19,7 @@ import (
 // Live yields the packets of network interfaces. Read is for one goroutine; the
 // other methods may be called from any.
 type Live struct {
+	nameTable
 	obtained []Attachment
 	taps     []*tap
 	promisc  []promiscuousSocket
@@ -188,6 +189,7 @@ func (l *Live) attach(i *Interface, p plan, slot uint16, warn func(string)) erro
 		}
 		l.taps, a.Ingress, a.Dropped = append(l.taps, t), t.mode, l.loader.drop
 	}
+	l.set(slot, i.Name)
 	l.obtained = append(l.obtained, a)
 	return nil
 }

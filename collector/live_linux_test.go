@@ -198,7 +198,7 @@ func testLiveOrder(t *testing.T, c LiveConfig) {
 	}
 	ordinals := map[uint64]bool{}
 	for i, p := range packets {
-		if int(p.SrcPort) != i || int(p.Interface) != i%2 || ordinals[p.Ordinal] {
+		if int(p.SrcPort) != i || l.InterfaceName(p.Interface) != c.Interfaces[i%2] || ordinals[p.Ordinal] {
 			t.Errorf("packet %d: got port %d, interface %d, ordinal %#x", i, p.SrcPort, p.Interface, p.Ordinal)
 		}
 		ordinals[p.Ordinal] = true

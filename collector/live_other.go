@@ -14,7 +14,7 @@ import (
 var errNotLinux = errors.New("live capture needs Linux; capture files can be read here")
 
 // Live yields the packets of network interfaces, on Linux.
-type Live struct{}
+type Live struct{ nameTable }
 
 var _ LiveSource = (*Live)(nil)
 

@@ -36,6 +36,11 @@ type Conn struct {
 	// Service is Zeek's service: application protocols, comma-separated in order
 	// of confirmation; empty if none.
 	Service string
+	// Interface is bpf.Packet.Interface of the first packet.
+	Interface uint16
+	// InterfaceName is what the source calls it, empty if not known. The tracker
+	// leaves it empty; a callback may set it.
+	InterfaceName string
 	// LostRecords is how many packets the capture lost between Start and Last, of
 	// any connection; known only if LostKnown. The tracker leaves both alone; a
 	// callback may set them.

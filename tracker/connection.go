@@ -56,7 +56,8 @@ type warm struct {
 
 	extra  uint32    // index into Tracker.extra, 0 if not asked for
 	offset uint32    // index into Tracker.offsets: the wall clock at the first packet
-	_      [2]uint32 // connections begin at a cache line's start
+	nic    uint16    // bpf.Packet.Interface of the first packet
+	_      [3]uint16 // connections begin at a cache line's start
 }
 
 type connectionBits uint16

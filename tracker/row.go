@@ -14,6 +14,7 @@ func (t *Tracker) fillRow(c connection) {
 		Last:        c.last,
 		ClockOffset: t.offsets.At(c.offset).value,
 		Protocol:    c.protocol,
+		Interface:   c.nic,
 		History:     history,
 		Service:     t.services.Service(c.service),
 	}

@@ -330,7 +330,7 @@ func (t *Tracker) open(hash uint64, p *bpf.Packet) (uint32, connection, int) {
 		c.port[0], c.port[1], _ = icmpPorts(p)
 	}
 	c.start, c.last, c.order = p.Time, p.Time, t.orderOf(p.Ordinal)
-	c.offset = t.noteOffset()
+	c.offset, c.nic = t.noteOffset(), p.Interface
 	c.bits = bitLive
 	c.endpoint[orig].openStream(p.Protocol)
 	c.endpoint[resp].openStream(p.Protocol)

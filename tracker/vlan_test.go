@@ -154,3 +154,19 @@ func TestKeyVLANAllocatesNothing(t *testing.T) {
 		t.Errorf("want no allocation, got %v", n)
 	}
 }
+
+// TestInterface: a connection is of the interface of its first packet, also after a
+// flip.
+func TestInterface(t *testing.T) {
+	first, second := tagged(0, false, 0, 0), tagged(1, true, 0, 0)
+	first.Interface, second.Interface = 7, 8
+	first.SrcPort, first.DstPort = 53, 40000 // sent by the responder
+	second.SrcPort, second.DstPort = 40000, 53
+	var got []string
+	tr := New(Config{}, func(c *Conn) { got = append(got, fmt.Sprintf("%d %d", c.Resp.Port, c.Interface)) })
+	tr.Track([]bpf.Packet{first, second})
+	tr.Close()
+	if want := []string{"53 7"}; !slices.Equal(got, want) {
+		t.Errorf("want responder's port and interface %q, got %q", want, got)
+	}
+}

@@ -16,6 +16,9 @@ type rowWriter struct {
 	// lost is how many packets the source lost from one time to another; nil if no
 	// column wants it, or if nobody knows. It is called without mu.
 	lost func(from, to int64) uint64
+	// interfaceName is what the source calls the interface of a number; nil if no
+	// column wants it, or if nobody knows.
+	interfaceName func(number uint16) string
 
 	written, unwritten atomic.Uint64 // connections that the log took, and did not take
 
@@ -31,6 +34,9 @@ type rowWriter struct {
 func (w *rowWriter) add(c *tracker.Conn) {
 	if w.lost != nil {
 		c.LostRecords, c.LostKnown = w.lost(c.Start, c.Last), true
+	}
+	if w.interfaceName != nil {
+		c.InterfaceName = w.interfaceName(c.Interface)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

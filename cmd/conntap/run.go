@@ -123,6 +123,9 @@ func run(f *runFlags) (err error) {
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween
 	}
+	if f.with.has("interface") || slices.Contains(f.fields, "interface") {
+		p.rows.interfaceName = source.InterfaceName
+	}
 	p.lineText = (&meter{at: p.started}).text
 	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source, devices) })
 	err = p.run()

@@ -15,20 +15,21 @@ type With uint16
 
 // The values of With, in the order in which their columns stand.
 const (
-	MAC         With = 1 << iota // orig_l2_addr, resp_l2_addr
-	VLAN                         // vlan, inner_vlan
-	CommunityID                  // community_id
-	RTT                          // orig_rtt, resp_rtt
-	Counters                     // what T, G, W and C stand for, one by one
-	Loss                         // lost_records
-	History                      // red, text: the history, which tsv and json always have
-	UID                          // red, text: the uid, which tsv and json always have
+	MAC              With = 1 << iota // orig_l2_addr, resp_l2_addr
+	VLAN                              // vlan, inner_vlan
+	CommunityID                       // community_id
+	RTT                               // orig_rtt, resp_rtt
+	Counters                          // what T, G, W and C stand for, one by one
+	Loss                              // lost_records
+	History                           // red, text: the history, which tsv and json always have
+	UID                               // red, text: the uid, which tsv and json always have
+	NetworkInterface                  // interface
 
 	keyVLAN   // id.ctx.vlan, id.ctx.inner_vlan: Config.KeyVLAN's
 	forSensor // sensor: Config.Sensor's
 )
 
-var withNames = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid"}
+var withNames = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid", "interface"}
 
 // ParseWith reads a comma-separated list of names such as "mac,vlan". The empty
 // string is the empty set.
@@ -129,6 +130,7 @@ var columns = []column{
 	{name: "resp_bad_checksums", kind: kindCount, with: Counters, number: func(r *row) (uint64, bool) { return r.conn.Resp.BadChecksums, true }},
 	{name: "lost_records", kind: kindCount, with: Loss, number: func(r *row) (uint64, bool) { return r.conn.LostRecords, r.conn.LostKnown }},
 	{name: "sensor", kind: kindFreeText, with: forSensor, text: func(b []byte, r *row) []byte { return append(b, r.sensor...) }},
+	{name: "interface", kind: kindFreeText, with: NetworkInterface, text: func(b []byte, r *row) []byte { return append(b, r.conn.InterfaceName...) }},
 }
 
 // FieldNames are the names of all columns, in the log's order.

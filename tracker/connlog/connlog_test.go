@@ -69,7 +69,7 @@ func TestWriteAllocatesNothing(t *testing.T) {
 	v6 := sample()
 	v6.Orig.Addr, v6.Resp.Addr = addr("2001:db8::1"), addr("fe80::2")
 	v6.TunnelParents = []tracker.UID{{High: 1, Low: 2}}
-	all := MAC | VLAN | CommunityID | RTT | Counters | Loss
+	all := MAC | VLAN | CommunityID | RTT | Counters | Loss | NetworkInterface
 	tests := []Config{
 		{Format: TSV, With: all},
 		{Format: JSON, With: all},
@@ -133,12 +133,13 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 func TestZeekLog(t *testing.T) {
-	all := MAC | VLAN | CommunityID | RTT | Counters | Loss
+	all := MAC | VLAN | CommunityID | RTT | Counters | Loss | NetworkInterface
 	parents := sample()
 	parents.TunnelParents = []tracker.UID{{High: 1, Low: 2}, {High: 61, Low: 62}}
 	parents.Service, parents.History = "http,ssl", nil
 	parents.Last = parents.Start
 	parents.LostRecords, parents.LostKnown = 3, true
+	parents.InterfaceName = "eth0"
 	empty := sample()
 	empty.TunnelParents, empty.Service = []tracker.UID{}, "-"
 	const header = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n" +
@@ -186,13 +187,13 @@ func TestZeekLog(t *testing.T) {
 		{
 			"unset, sets, escapes",
 			Config{NoLocalNets: true, Fields: []string{
-				"service", "duration", "orig_bytes", "local_orig", "history", "tunnel_parents", "lost_records",
+				"service", "duration", "orig_bytes", "local_orig", "history", "tunnel_parents", "lost_records", "interface",
 			}},
 			[]*tracker.Conn{parents, empty},
-			header + "#fields\tservice\tduration\torig_bytes\tlocal_orig\thistory\ttunnel_parents\tlost_records\n" +
-				"#types\tstring\tinterval\tcount\tbool\tstring\tset[string]\tcount\n" +
-				"http,ssl\t-\t-\t-\t-\tC12,CZ01\t3\n" +
-				"\\x2d\t0.812345\t412\t-\tShADadFf\t(empty)\t-\n" +
+			header + "#fields\tservice\tduration\torig_bytes\tlocal_orig\thistory\ttunnel_parents\tlost_records\tinterface\n" +
+				"#types\tstring\tinterval\tcount\tbool\tstring\tset[string]\tcount\tstring\n" +
+				"http,ssl\t-\t-\t-\t-\tC12,CZ01\t3\teth0\n" +
+				"\\x2d\t0.812345\t412\t-\tShADadFf\t(empty)\t-\t-\n" +
 				"#close\t2026-03-04-05-06-07\n",
 		},
 	}

@@ -75,6 +75,7 @@ var fieldWords = map[string]struct{ plain, unset string }{
 	"resp_bad_checksums": {"packets of the responder with a bad checksum (c)", ""},
 	"lost_records":       {"packets that conntap lost meanwhile, of any connection", "read from a file, which does not say"},
 	"sensor":             {"who saw the connection", ""},
+	"interface":          {"network interface of the first packet", "read from a file, which does not say"},
 	"local address":      {"the local side, or the responder if neither is local", ""},
 	"remote address":     {"the other side", ""},
 	"flags":              {"L: the local side began; U: with a neighbor network; X: neither", ""},
