@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"conntap/cmd/conntap/internal/metrics"
 	"conntap/collector"
@@ -29,4 +30,17 @@ func (f *runFlags) snapshot(p *pipeline, source collector.LiveSource, devices *c
 		Connections: p.tracker.Stats(), MaxConnections: f.maxConnections, Sample: uint32(f.sample),
 		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(),
 	}
+}
+
+// stuckAfter is how long the reader or the writer may stand still for /healthz: they
+// come round several times a second.
+const stuckAfter = 5 * time.Second
+
+// healthy says what keeps the capture from working, nil if nothing does. It may be
+// called from any goroutine.
+func healthy(p *pipeline) error {
+	if err := p.health.Stuck(stuckAfter); err != nil {
+		return err
+	}
+	return p.rows.failing()
 }

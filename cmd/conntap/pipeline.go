@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"conntap/cmd/conntap/internal/health"
+	"conntap/cmd/conntap/internal/notify"
 	"conntap/collector"
 	"conntap/tracker"
 	"conntap/tracker/connlog"
@@ -39,6 +41,8 @@ type pipeline struct {
 	quiet bool
 	// lineText is what the status line says now.
 	lineText func(*pipeline) string
+	health   *health.Monitor
+	service  *notify.Service // nil unless systemd started it
 
 	started time.Time
 	err     error // of detaching, or of the log
@@ -50,7 +54,7 @@ type pipeline struct {
 
 // newPipeline connects the rooms. The connections of as many shards go to the log.
 func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *connlog.Writer, out *output) *pipeline {
-	p := &pipeline{source: source, rows: &rowWriter{log: log}, out: out, started: time.Now()}
+	p := &pipeline{source: source, rows: &rowWriter{log: log}, out: out, started: time.Now(), health: health.New()}
 	p.rows.hints.Written = log.Written
 	p.tracker = tracker.NewShards(cfg, shards, p.rows.add)
 	return p
@@ -101,14 +105,19 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 			if err := p.take(b); err != nil {
 				return sourceError(err)
 			}
+			p.health.Moved(health.Reader)
 		case <-flush.C:
 			p.keep(p.rows.flush())
+			p.health.Moved(health.Writer)
 		case <-line.C:
-			p.show(p.lineText(p))
+			text := p.lineText(p)
+			p.show(text)
+			_ = p.service.Status(text) // a manager that does not listen is no reason to end
 			p.say(manyConns)
 		case <-signals:
 			signal.Stop(signals) // the next one kills
 			p.stopped = true
+			_ = p.service.Stopping()
 		case <-giveUp:
 			p.blocked = true
 			return nil

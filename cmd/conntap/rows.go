@@ -64,6 +64,16 @@ func (w *rowWriter) flush() error {
 	return w.err
 }
 
+// failing is the first error of the log. It may be called from any goroutine, and does
+// not wait for a write that is under way.
+func (w *rowWriter) failing() error {
+	if !w.mu.TryLock() {
+		return nil
+	}
+	defer w.mu.Unlock()
+	return w.err
+}
+
 // close ends the log, after the last row.
 func (w *rowWriter) close() error {
 	if err := w.log.Close(); w.err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"conntap/cmd/conntap/internal/metrics"
+	"conntap/cmd/conntap/internal/notify"
 	"conntap/cmd/conntap/internal/screen"
 	"conntap/collector"
 	"conntap/tracker"
@@ -96,6 +97,11 @@ func run(f *runFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
+	service, err := notify.Open()
+	if err != nil {
+		return err
+	}
+	defer service.Close()
 	if err := f.place(); err != nil {
 		return err
 	}
@@ -127,7 +133,13 @@ func run(f *runFlags) (err error) {
 		p.rows.interfaceName = source.InterfaceName
 	}
 	p.lineText = (&meter{at: p.started}).text
-	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source, devices) })
+	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source, devices) },
+		func() error { return healthy(p) })
+	p.service = service
+	p.service.Watch(p.health.Stuck)
+	if err := p.service.Ready("capturing"); err != nil {
+		tell(err.Error())
+	}
 	err = p.run()
 	if p.unread || f.quiet {
 		return err

@@ -92,7 +92,7 @@ func TestValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Serve("1.2.3", sample)
+	server.Serve("1.2.3", sample, func() error { return nil })
 	text := get(t, server.URL(), http.StatusOK)
 	for _, want := range []string{
 		`conntap_build_info{goversion="go`,
@@ -130,7 +130,7 @@ func TestValues(t *testing.T) {
 	if strings.Contains(text, `proto="icmp",state="SF"`) {
 		t.Error("want no state that can't be")
 	}
-	get(t, strings.TrimSuffix(server.URL(), "metrics"), http.StatusNotFound)
+	get(t, strings.TrimSuffix(server.URL(), "metrics")+"favicon.ico", http.StatusNotFound)
 	if err := server.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}
@@ -245,7 +245,7 @@ func TestListen(t *testing.T) {
 // TestNoServer: without an address there is none.
 func TestNoServer(t *testing.T) {
 	var server *Server
-	server.Serve("", nil)
+	server.Serve("", nil, nil)
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}

@@ -23,7 +23,7 @@ const (
 	closePatience = time.Second
 )
 
-// Server serves /metrics. A nil Server serves nothing.
+// Server serves /metrics and /healthz. A nil Server serves nothing.
 type Server struct {
 	listener net.Listener
 	mux      *http.ServeMux
@@ -75,11 +75,14 @@ func Listen(address string) (*Server, error) {
 // URL is where the metrics are.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() + "/metrics" }
 
-// Serve starts to answer. Every scrape calls snapshot, from a goroutine of its own.
-func (s *Server) Serve(version string, snapshot func() *Snapshot) {
+// Serve starts to answer. Every scrape calls snapshot, every question after the health
+// calls health, whose error says what does not work; from goroutines of their own.
+func (s *Server) Serve(version string, snapshot func() *Snapshot, health func() error) {
 	if s == nil {
 		return
 	}
+	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { writeIndex(w, version, health()) })
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, health()) })
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(version, snapshot), promhttp.HandlerOpts{
 		MaxRequestsInFlight: scrapesAtOnce,
 	}))
