@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"conntap/cmd/conntap/internal/config"
 	"conntap/cmd/conntap/internal/screen"
 	"conntap/collector"
 )
@@ -19,6 +20,7 @@ import (
 type checkFlags struct {
 	interfaces []string
 	asJSON     bool
+	config     string // "" to check the machine
 }
 
 func newCheckCommand() *cobra.Command {
@@ -31,13 +33,23 @@ rights, the hooks that run would get, other programs there, offloads that hide
 something, each with the command that mends it. Nothing is attached or changed.
 Without -i: on all that are up.
 
-The exit code is 0 if run would work, 1 if not; without -i, if it would work on any.`,
+The exit code is 0 if run would work, 1 if not; without -i, if it would work on any.
+
+With --config: whether the file and the environment are what run understands, and
+what it would go by, with where each value comes from. The exit code is 0 if so,
+2 if not.`,
 		Example: `  sudo conntap check
   sudo conntap check -i eth0
-  sudo conntap check -i eth0 --json | jq`,
+  sudo conntap check -i eth0 --json | jq
+  conntap check --config /etc/conntap/conntap.toml`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if len(f.interfaces) == 0 {
+			switch {
+			case f.config != "" && len(f.interfaces) > 0:
+				return usage(c, errors.New("--config checks what run would go by, -i the machine: one at a time"))
+			case f.config != "":
+				return checkConfig(c, f)
+			case len(f.interfaces) == 0:
 				return checkAll(f)
 			}
 			return check(f)
@@ -45,7 +57,22 @@ The exit code is 0 if run would work, 1 if not; without -i, if it would work on 
 	}
 	c.Flags().StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface `name`; repeat it for several")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "as JSON objects, one a line")
+	c.Flags().StringVar(&f.config, config.FileFlag, "", "check the configuration in this `file` for run, instead of the machine")
 	return c
+}
+
+// checkConfig finds mistakes in a configuration of run, and prints what it comes to.
+func checkConfig(c *cobra.Command, f *checkFlags) error {
+	run, flags := runCommand()
+	flags.file = f.config
+	if err := flags.complete(run); err != nil {
+		return usage(c, err)
+	}
+	if f.asJSON {
+		return flags.settings.WriteJSON(os.Stdout)
+	}
+	_, err := flags.settings.WriteTo(os.Stdout)
+	return err
 }
 
 // check reports on each interface; an error says that there is one on which run

@@ -21,6 +21,7 @@ import (
 
 // readFlags are the flags of read.
 type readFlags struct {
+	configFlags
 	logFlags
 	files           []string
 	ignoreChecksums bool
@@ -47,19 +48,23 @@ logs what was read so far and exits 0.`,
   conntap read -C capture.pcap         # captured on the sender: checksums not yet filled in`,
 		RunE: func(c *cobra.Command, args []string) error {
 			f.files = append(f.files, args...)
-			if err := f.check(); err != nil {
+			if err := f.configure(c); err != nil {
 				return usage(c, err)
+			}
+			if err := f.check(); err != nil {
+				return usage(c, f.settings.Locate(err))
 			}
 			return read(f)
 		},
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
-	f.register(fs, 0, runtime.NumCPU())
+	f.logFlags.register(fs, 0, runtime.NumCPU())
 	fs.BoolVar(&f.assumePayload, "assume-payload", false, "take packets that a snap length cut as captured whole")
 	fs.BoolVarP(&f.ignoreChecksums, "ignore-checksums", "C", false, "take packets with a wrong checksum as sound")
 	fs.StringArrayVarP(&f.files, "read", "r", nil, "capture `file`, the same as an argument")
 	_ = fs.MarkHidden("read")
+	f.configFlags.register(fs)
 	return c
 }
 

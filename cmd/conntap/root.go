@@ -41,7 +41,9 @@ func execute(args []string) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		tell(err.Error())
+		for _, mistake := range each(usage.err) {
+			tell(mistake.Error())
+		}
 		fmt.Fprintf(os.Stderr, "Try '%s --help'.\n", usage.command)
 		return exitUsage
 	case !errors.Is(err, errSaid):
@@ -50,6 +52,18 @@ func execute(args []string) int {
 		}
 	}
 	return exitFailure
+}
+
+// each returns the errors that err joins, or err alone: one may have several lines.
+func each(err error) (all []error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	for _, err := range joined.Unwrap() {
+		all = append(all, each(err)...)
+	}
+	return all
 }
 
 // tell says a sentence on standard error.

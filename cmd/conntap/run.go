@@ -23,6 +23,7 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
+	configFlags
 	logFlags
 	captureFlags
 	metrics string // address; "" for none
@@ -36,6 +37,12 @@ const (
 )
 
 func newRunCommand() *cobra.Command {
+	c, _ := runCommand()
+	return c
+}
+
+// runCommand is the command run, with its flags, which it fills.
+func runCommand() (*cobra.Command, *runFlags) {
 	f := &runFlags{}
 	c := &cobra.Command{
 		Use:   "run -i INTERFACE",
@@ -55,12 +62,13 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
   sudo conntap run -i tap0 -i tap1     # a TAP with one direction per port
   sudo conntap run -i eth0 --filter 'not port 22' --sample 1/10
   sudo conntap run -i mirror0 --capture xdp --xdp-action drop
+  sudo conntap run --config /etc/conntap/conntap.toml
   sudo conntap run -i eth0 --format json | jq 'select(.conn_state == "REJ")'`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage(c, fmt.Errorf("%q: run takes no argument; a packet filter goes into --filter '%s'", args[0], strings.Join(args, " ")))
 			}
-			if err := f.check(); err != nil {
+			if err := f.complete(c); err != nil {
 				return usage(c, err)
 			}
 			if !c.Flags().Changed("seed") {
@@ -74,7 +82,17 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	f.captureFlags.register(fs)
 	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
 	f.logFlags.register(fs, defaultMaxConnections, runtime.NumCPU()-1)
-	return c
+	f.configFlags.register(fs)
+	return c, f
+}
+
+// complete takes what the command line of c leaves out from the configuration, and
+// finds what all of it can't mean.
+func (f *runFlags) complete(c *cobra.Command) error {
+	if err := f.configure(c); err != nil {
+		return err
+	}
+	return f.settings.Locate(f.check())
 }
 
 // check finds what the flags can't mean.
