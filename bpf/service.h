@@ -13,14 +13,15 @@ static __always_inline __u64 join(__be32 high, __be32 low)
 	return (__u64)high << 32 | low;
 }
 
-/* A hash of one direction of a flow: the upper bits of products with odd constants,
- * twice, as one product alone puts runs of addresses into few slots.
+/* A hash of one direction of a flow: products with odd constants, whose lower half goes
+ * into the upper bits as well, as these alone put runs of addresses into few slots. A
+ * TCP and a UDP flow with the same addresses and ports are taken for one: they are few.
  * Each field is read as it was written: a wider load would have to wait for the
  * stores. Of an IPv6 destination the words are turned round, lest its last bits meet
  * the source's in the product's upper bits alone and cancel out. */
 static __always_inline __u64 hash_flow(const struct record *r)
 {
-	__u64 ports = join(r->head.protocol, *(__u32 *)&r->head.src_port);
+	__u64 ports = *(__u32 *)&r->head.src_port;
 	__u64 hash;
 
 	if (r->head.state & STATE_IPV6)
@@ -30,7 +31,7 @@ static __always_inline __u64 hash_flow(const struct record *r)
 	else
 		hash = join(r->ipv4.dst, r->ipv4.src);
 	hash = hash * 0x9e3779b97f4a7c15 ^ ports * 0x94d049bb133111eb;
-	return (hash ^ hash >> 32) * 0xbf58476d1ce4e5b9;
+	return hash ^ hash << 32;
 }
 
 /* Where the flow's slot is. */
@@ -47,8 +48,16 @@ static __always_inline int has_payload(const struct record *r)
 	return r->head.ip_length > r->head.header_length;
 }
 
+/* Tells whether the payload is an application's, with its beginning in the frame. */
+static __always_inline int has_application(const struct record_head *head)
+{
+	return (head->protocol == IPPROTO_TCP || head->protocol == IPPROTO_UDP) &&
+	       !(head->state & (STATE_MALFORMED | STATE_FRAGMENT));
+}
+
 /* Counts the packet, and tells whether its payload is to be recorded. A SYN starts
- * its direction anew. */
+ * its direction anew. Most packets are of a flow that has had its share: what is asked
+ * of the others is asked later. */
 static __always_inline int is_first_payload(struct staging *s, const struct record *r)
 {
 	int syn = r->head.tcp_flags & TCP_FLAG_SYN_BYTE;
@@ -57,27 +66,24 @@ static __always_inline int is_first_payload(struct staging *s, const struct reco
 
 	if (!syn && !has_payload(r))
 		return 0;
-	if (r->head.protocol != IPPROTO_TCP && r->head.protocol != IPPROTO_UDP)
-		return 0;
-	if (r->head.state & (STATE_MALFORMED | STATE_FRAGMENT))
-		return 0;
 	hash = hash_flow(r);
 	slot = slot_of(hash);
 	if (!slot)
 		return 0;
 	fingerprint = hash >> 32 & ~FLOW_COUNT_MASK;
 	if (syn) {
-		*slot = fingerprint + has_payload(r);
-		return has_payload(r);
+		*slot = fingerprint;
+		if (!has_payload(r))
+			return 0;
 	}
 	count = *slot ^ fingerprint; /* above FLOW_COUNT_MASK if it is another flow's */
+	if (count == FLOW_PAYLOADS_MAX || !has_application(&r->head))
+		return 0;
 	if (count > FLOW_COUNT_MASK) {
 		if (*slot && s->replaced++ >= config.replaced_max)
 			return 0;
 		count = 0;
 	}
-	if (count >= FLOW_PAYLOADS_MAX)
-		return 0;
 	*slot = fingerprint + count + 1;
 	return 1;
 }
