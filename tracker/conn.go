@@ -41,6 +41,9 @@ type Conn struct {
 	// InterfaceName is what the source calls it, empty if not known. The tracker
 	// leaves it empty; a callback may set it.
 	InterfaceName string
+	// Interim says that the connection is still open, and this what is known of it so
+	// far (Config.LongConnections): another row with the same UID follows.
+	Interim bool
 	// LostRecords is how many packets the capture lost between Start and Last, of
 	// any connection; known only if LostKnown. The tracker leaves both alone; a
 	// callback may set them.

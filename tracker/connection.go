@@ -54,10 +54,11 @@ type warm struct {
 	closeAt      int64 // TCP: attempt timer, or removal after the close (bitClosing)
 	checkAt      int64 // TCP: expire check; UDP to a DNS port: session check
 
-	extra  uint32    // index into Tracker.extra, 0 if not asked for
-	offset uint32    // index into Tracker.offsets: the wall clock at the first packet
-	nic    uint16    // bpf.Packet.Interface of the first packet
-	_      [3]uint16 // connections begin at a cache line's start
+	extra   uint32 // index into Tracker.extra, 0 if not asked for
+	offset  uint32 // index into Tracker.offsets: the wall clock at the first packet
+	interim uint32 // age at the next interim record, s; 0: there is none
+	nic     uint16 // bpf.Packet.Interface of the first packet
+	_       uint16 // connections begin at a cache line's start
 }
 
 type connectionBits uint16

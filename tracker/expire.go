@@ -48,6 +48,7 @@ func (t *Tracker) setTimeout(c connection, class timeoutClass) {
 func (t *Tracker) armTimers(c connection) {
 	c.inactivityAt = t.after(c.last, timeouts[timeoutShort])
 	c.closeAt, c.checkAt = never, never
+	t.armInterim(c)
 	switch {
 	case c.protocol == bpf.ProtocolTCP:
 		c.checkAt = t.now + synTimeout
@@ -75,7 +76,7 @@ func (t *Tracker) scheduleRemoval(c connection) {
 
 // firstDeadline is when the first of the connection's timers fires.
 func (t *Tracker) firstDeadline(c connection) int64 {
-	at := min(c.inactivityAt, c.closeAt, c.checkAt)
+	at := min(c.inactivityAt, c.closeAt, c.checkAt, c.interimAt())
 	if c.bits&bitSecondCheck != 0 {
 		at = min(at, t.cold.At(c.cold).checkAt)
 	}
@@ -159,7 +160,14 @@ func (t *Tracker) fires(c connection, at int64) bool {
 		return t.checkExpired(c, &c.checkAt)
 	case c.inactivityAt:
 		c.inactivityAt = c.last + timeouts[c.timeout]
-		return c.inactivityAt <= t.now
+		if c.inactivityAt > t.now {
+			return false
+		}
+		t.interimBefore(c, c.inactivityAt)
+		return true
+	case c.interimAt():
+		t.interimBefore(c, at+1)
+		return false
 	default:
 		return t.checkExpired(c, &t.cold.At(c.cold).checkAt)
 	}

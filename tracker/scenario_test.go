@@ -147,6 +147,11 @@ func (s *scenario) run(fields []string) {
 	case "limit":
 		s.config.MaxConnections = s.number(fields[1])
 		return
+	case "long":
+		for _, field := range fields[1:] {
+			s.config.LongConnections = append(s.config.LongConnections, time.Duration(s.time(field)-base))
+		}
+		return
 	case "advance": // time moves on without a packet
 		s.start()
 		s.tracker.Advance(s.time(fields[1]))
@@ -365,7 +370,9 @@ func (s *scenario) stepped(text string, i int) int {
 
 // emit adds a row.
 func (s *scenario) emit(c *Conn) {
-	s.packets += c.Orig.Packets + c.Resp.Packets
+	if !c.Interim {
+		s.packets += c.Orig.Packets + c.Resp.Packets
+	}
 	protocol := map[uint8]string{bpf.ProtocolTCP: "tcp", bpf.ProtocolUDP: "udp", bpf.ProtocolICMP: "icmp", bpf.ProtocolICMPv6: "icmp6"}[c.Protocol]
 	if protocol == "" {
 		protocol = strconv.Itoa(int(c.Protocol))
@@ -380,10 +387,7 @@ func (s *scenario) emit(c *Conn) {
 	}
 	out := []string{"end"}
 	if !s.atEnd {
-		cause := CauseTimeout
-		for ; s.tracker.Stats().Closed[cause] == s.closed[cause]; cause++ {
-		}
-		out = []string{cause.String(), "at", strconv.FormatFloat(float64(s.tracker.now-base)/1e9, 'f', -1, 64)}
+		out = []string{s.reason(c), "at", strconv.FormatFloat(float64(s.tracker.now-base)/1e9, 'f', -1, 64)}
 	}
 	s.closed = s.tracker.Stats().Closed
 	s.rows = append(s.rows, append([]string{
@@ -392,6 +396,18 @@ func (s *scenario) emit(c *Conn) {
 		fmt.Sprintf("%d/%d", c.Orig.Packets, c.Resp.Packets),
 		fmt.Sprintf("%d/%d", c.Orig.IPBytes, c.Resp.IPBytes),
 	}, out...))
+}
+
+// reason is why a row comes out.
+func (s *scenario) reason(c *Conn) string {
+	if c.Interim {
+		return "interim"
+	}
+	cause := CauseTimeout
+	for s.tracker.Stats().Closed[cause] == s.closed[cause] {
+		cause++
+	}
+	return cause.String()
 }
 
 func endpointText(e *Endpoint) string {

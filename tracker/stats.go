@@ -95,6 +95,8 @@ type Stats struct {
 	Opened uint64             // connections opened
 	Open   uint64             // connections in the table
 	Closed [CauseCount]uint64 // connections logged, by cause
+	// Interim are the records of open connections, beside all other sums.
+	Interim uint64
 	// Logged are the connections logged, by transport and state.
 	Logged [TransportCount][StateCount]uint64
 }
@@ -130,6 +132,7 @@ func (s *Stats) add(o *Stats) {
 		{&s.MissedBytes, &o.MissedBytes},
 		{&s.Opened, &o.Opened},
 		{&s.Open, &o.Open},
+		{&s.Interim, &o.Interim},
 	} {
 		*sum.to += *sum.of
 	}

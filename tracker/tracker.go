@@ -17,6 +17,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"conntap/bpf"
 	"conntap/tracker/internal/slab"
@@ -50,6 +51,10 @@ type Config struct {
 	// (see bpf.Packet.InSample). As fragments pass there, the tracker judges the
 	// datagrams that they make.
 	Sample uint32
+	// LongConnections asks for interim records: emit gets a connection, with
+	// Conn.Interim set, each time it has been open for so long, and from the last of
+	// these on each time that much again: whole seconds, what is less is left out.
+	LongConnections []time.Duration
 }
 
 // Tracker is the table of open connections and the logic that serves it. It is
@@ -76,6 +81,7 @@ type Tracker struct {
 	hashKey hashKey
 	uidKey  [4]uint64
 	wheel   wheel
+	ages    []uint32   // at which connections have interim records, s
 	armed   bool       // the current packet has brought a deadline of its connection forward
 	idle    *idleQueue // nil without a limit
 
@@ -96,7 +102,8 @@ type Tracker struct {
 }
 
 // New returns a tracker that hands every connection that ends to emit, which
-// must not call the tracker and must not keep its argument.
+// must not call the tracker and must not keep its argument; and long ones before,
+// if Config.LongConnections says so.
 func New(config Config, emit func(*Conn)) *Tracker {
 	t := &Tracker{config: config, emit: emit, services: service.New()}
 	t.SetClockOffset(0)
@@ -108,6 +115,7 @@ func New(config Config, emit func(*Conn)) *Tracker {
 	if config.MaxConnections > 0 {
 		t.idle = newIdleQueue(&t.connections)
 	}
+	t.ages = ages(config.LongConnections)
 	for i := range t.hashKey {
 		t.hashKey[i] = rand.Uint64()
 	}
