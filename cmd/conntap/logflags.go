@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,7 @@ import (
 type logFlags struct {
 	trackFlags
 	publishFlags
+	longFlags
 	format, times choice
 	profile       choice
 	account       choice
@@ -55,6 +57,7 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	f.account = choice{"short", []string{"short", "full"}}
 	fs.Var(&f.account, "account", "what is said at the end of where all packets went: short: what is out of the\n"+
 		"ordinary; full: all, by interface, hook and CPU")
+	f.longFlags.register(fs)
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no account, no hints, no status line")
 }
 
@@ -80,6 +83,9 @@ func (f *logFlags) check() error {
 		return err
 	}
 	if err := f.publishFlags.check(); err != nil {
+		return err
+	}
+	if err := f.longFlags.check(f.dir); err != nil {
 		return err
 	}
 	cfg, err := f.config()
@@ -140,7 +146,13 @@ func (f *logFlags) open() (*connlog.Writer, *output, error) {
 		out.line = nil
 	}
 	log, err := connlog.NewWriter(out.rows, cfg)
-	return log, out, err
+	if err == nil {
+		err = f.longFlags.open(out, f.dir, f.tag, cfg)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, out.Close())
+	}
+	return log, out, nil
 }
 
 // tracking is the tracker's configuration: what no column shows it need not keep.
@@ -149,6 +161,7 @@ func (f *logFlags) tracking() tracker.Config {
 	cfg := f.trackFlags.tracking()
 	cfg.LinkLayer = chosen || f.with.has("mac") || f.with.has("vlan")
 	cfg.RoundTrips = chosen || f.with.has("rtt")
+	cfg.LongConnections = f.longConnections
 	return cfg
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -20,6 +21,9 @@ type output struct {
 	// terminal.
 	line *screen.Line
 	file *connlog.File
+	// Interim records have a log and file of their own; nil without.
+	long    *connlog.File
+	longLog *connlog.Writer
 }
 
 // openOutput makes the log file name in dir, or takes standard output if dir is
@@ -44,10 +48,13 @@ func openOutput(dir, name string) (*output, error) {
 // Close takes the line off the screen and closes the log file.
 func (o *output) Close() error {
 	o.line.Erase()
-	if o.file == nil {
-		return nil
+	var errs []error
+	for _, file := range []*connlog.File{o.file, o.long} {
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
 	}
-	return o.file.Close()
+	return errors.Join(errs...)
 }
 
 // dumb tells whether the terminal knows no escape sequences.

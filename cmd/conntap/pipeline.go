@@ -54,7 +54,10 @@ type pipeline struct {
 
 // newPipeline connects the rooms. The connections of as many shards go to the log.
 func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *connlog.Writer, out *output) *pipeline {
-	p := &pipeline{source: source, rows: &rowWriter{log: log}, out: out, started: time.Now(), health: health.New()}
+	p := &pipeline{
+		source: source, rows: &rowWriter{log: log, long: out.longLog}, out: out,
+		started: time.Now(), health: health.New(),
+	}
 	p.rows.hints.Written = log.Written
 	p.tracker = tracker.NewShards(cfg, shards, p.rows.add)
 	return p

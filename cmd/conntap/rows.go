@@ -20,6 +20,8 @@ type rowWriter struct {
 	// column wants it, or if nobody knows.
 	interfaceName func(number uint16) string
 
+	long *connlog.Writer // takes the interim records; nil if there are none
+
 	written, unwritten atomic.Uint64 // connections that the log took, and did not take
 
 	// mu guards what follows, and whatever else is written to the terminal.
@@ -40,6 +42,10 @@ func (w *rowWriter) add(c *tracker.Conn) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if c.Interim {
+		w.note(w.long.Write(c))
+		return
+	}
 	if c.MissedBytes > 0 {
 		w.gapped++
 	}
@@ -54,12 +60,21 @@ func (w *rowWriter) add(c *tracker.Conn) {
 	}
 }
 
-// flush makes the rows so far readable, and returns the first error of the log.
+// note keeps the first error.
+func (w *rowWriter) note(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// flush makes the rows so far readable, and returns the first error of the logs.
 func (w *rowWriter) flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err == nil {
-		w.err = w.log.Flush()
+	for _, log := range w.logs() {
+		if w.err == nil {
+			w.err = log.Flush()
+		}
 	}
 	return w.err
 }
@@ -74,10 +89,18 @@ func (w *rowWriter) failing() error {
 	return w.err
 }
 
-// close ends the log, after the last row.
+// close ends the logs, after the last row.
 func (w *rowWriter) close() error {
-	if err := w.log.Close(); w.err == nil {
-		w.err = err
+	for _, log := range w.logs() {
+		w.note(log.Close())
 	}
 	return w.err
+}
+
+// logs are those that there are.
+func (w *rowWriter) logs() []*connlog.Writer {
+	if w.long == nil {
+		return []*connlog.Writer{w.log}
+	}
+	return []*connlog.Writer{w.log, w.long}
 }

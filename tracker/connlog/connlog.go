@@ -109,6 +109,8 @@ type Config struct {
 	// Anonymize hides addresses, the MAC addresses' part behind the vendor's, and what
 	// uids tell; nil shows them. What is local and who is a neighbor is judged before.
 	Anonymize *Anonymization
+	// Path is the log's name in tsv's header, "conn" if empty.
+	Path string
 
 	// Terminal makes text the aligned view for a screen, Color colours it.
 	Terminal, Color bool
@@ -161,6 +163,9 @@ func NewWriter(w io.Writer, cfg Config) (*Writer, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Path == "" {
+		cfg.Path = connPath
 	}
 	lw := &Writer{
 		w: w, cfg: cfg, columns: columns, prefix: jsonPrefixes(columns), width: startWidths,
@@ -264,7 +269,7 @@ func (w *Writer) Write(c *tracker.Conn) error {
 // open writes the header before the first row.
 func (w *Writer) open() {
 	if !w.opened && w.cfg.Format == TSV {
-		w.buf = appendZeekHeader(w.buf, w.columns, w.cfg.Sample, w.cfg.Now())
+		w.buf = appendZeekHeader(w.buf, &w.cfg, w.columns)
 	}
 	w.opened = true
 }

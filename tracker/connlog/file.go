@@ -32,6 +32,22 @@ func FileName(format Format, tag string) string {
 	return "conn.log"
 }
 
+// The names of logs in Zeek's header.
+const (
+	connPath = "conn"
+	LongPath = "conn_long" // of interim records
+)
+
+// LongFileName is the name of a format's log of interim records: conn_long.log for
+// tsv and json, red_long.TAG and text_long.TAG for the summaries.
+func LongFileName(format Format, tag string) string {
+	switch format {
+	case Red, Text:
+		return format.String() + "_long." + tag
+	}
+	return LongPath + ".log"
+}
+
 // DefaultTag is HOST.YY-MM-DD_HH.MM.SS, local time.
 func DefaultTag(host string, now time.Time) string {
 	return host + now.Format(".06-01-02_15.04.05")

@@ -20,14 +20,15 @@ const (
 // appendZeekHeader has a line that Zeek's has not for a sample. It stands before
 // #open: zeek-cut and Zeek's own reader pass over header lines that they don't know,
 // but others want #types right behind #fields.
-func appendZeekHeader(b []byte, columns []column, sample uint32, now time.Time) []byte {
+func appendZeekHeader(b []byte, cfg *Config, columns []column) []byte {
 	b = append(b, "#separator \\x09\n#set_separator\t,\n#empty_field\t"+emptyField+
-		"\n#unset_field\t"+unsetField+"\n#path\tconn\n"...)
-	if sample > 1 {
-		b = append(strconv.AppendUint(append(b, "#sample\t1/"...), uint64(sample), 10), '\n')
+		"\n#unset_field\t"+unsetField+"\n#path\t"...)
+	b = append(append(b, cfg.Path...), '\n')
+	if cfg.Sample > 1 {
+		b = append(strconv.AppendUint(append(b, "#sample\t1/"...), uint64(cfg.Sample), 10), '\n')
 	}
 	b = append(b, "#open\t"...)
-	b = now.AppendFormat(b, stampLayout)
+	b = cfg.Now().AppendFormat(b, stampLayout)
 	b = append(b, "\n#fields"...)
 	for i := range columns {
 		b = append(append(b, '\t'), columns[i].name...)

@@ -252,6 +252,10 @@ var families = []family{
 		},
 	},
 	{
+		"conntap_interim_records_total", "Records of connections that were still open, by --long-connections; beside all other sums.",
+		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.Connections.Interim)) },
+	},
+	{
 		"conntap_log_rows_total", "Connections handed to the log.",
 		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.Rows)) },
 	},

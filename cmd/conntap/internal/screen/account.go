@@ -59,6 +59,7 @@ func (a *Account) WriteTo(w io.Writer) (int64, error) {
 	a.writePackets(&b)
 	a.writeSample(&b)
 	a.writeConnections(&b)
+	a.writeInterim(&b)
 	a.writeDamage(&b)
 	a.writeRings(&b)
 	a.writeSpeed(&b)
@@ -107,6 +108,13 @@ func (a *Account) writeConnections(b *strings.Builder) {
 		}
 	}
 	b.WriteByte('\n')
+}
+
+// writeInterim counts what is in a log of its own, and in no sum.
+func (a *Account) writeInterim(b *strings.Builder) {
+	if n := a.Connections.Interim; n > 0 {
+		fmt.Fprintf(b, "  %s of long connections, beside them\n", Plural(n, "interim record"))
+	}
 }
 
 func (a *Account) writeDamage(b *strings.Builder) {

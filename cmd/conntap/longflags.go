@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"conntap/tracker/connlog"
+)
+
+// longFlags say which connections get interim records.
+type longFlags struct {
+	longConnections durations
+}
+
+func (f *longFlags) register(fs *pflag.FlagSet) {
+	fs.Var(&f.longConnections, "long-connections", "write a connection as far as it is known to conn_long.log in --log-dir, each time\n"+
+		"it has been open for so long, such as 10m,1h,12h,1d, and from the last of these on\n"+
+		"each time that much again; its row in conn.log comes at its end as ever")
+}
+
+// check finds what the flags can't mean with a log directory.
+func (f *longFlags) check(dir string) error {
+	if len(f.longConnections) > 0 && dir == "" {
+		return errors.New("--long-connections writes a second log: say where by --log-dir DIR")
+	}
+	return nil
+}
+
+// open opens the log of interim records beside that of connections.
+func (f *longFlags) open(out *output, dir, tag string, cfg connlog.Config) (err error) {
+	if len(f.longConnections) == 0 {
+		return nil
+	}
+	if out.long, err = connlog.CreateFile(dir, connlog.LongFileName(cfg.Format, tag)); err != nil {
+		return err
+	}
+	cfg.Path = connlog.LongPath
+	out.longLog, err = connlog.NewWriter(out.long, cfg)
+	return err
+}
+
+// longest is what a connection can hold, and more than any needs.
+const longest = 100 * 365 * 24 * time.Hour
+
+// durations is a flag that takes several times in whole seconds: 90s,10m,12h,3d.
+type durations []time.Duration
+
+func (d *durations) String() string {
+	words := make([]string, len(*d))
+	for i, one := range *d {
+		words[i] = one.String()
+	}
+	return strings.Join(words, ",")
+}
+
+func (d *durations) Type() string { return "times" }
+
+// Set adds the flag's values from the command line.
+func (d *durations) Set(s string) error {
+	for word := range strings.SplitSeq(s, ",") {
+		one, err := parseDuration(strings.TrimSpace(word))
+		if err != nil || one < time.Second || one%time.Second != 0 || one > longest {
+			return fmt.Errorf("%q: want whole seconds or more, such as 10m,1h,12h,1d", word)
+		}
+		*d = append(*d, one)
+	}
+	return nil
+}
+
+// parseDuration reads a time with Go's units, or in days.
+func parseDuration(word string) (time.Duration, error) {
+	if days, found := strings.CutSuffix(word, "d"); found {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(word)
+}
