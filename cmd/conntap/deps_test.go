@@ -18,7 +18,7 @@ var rooms = map[string][]string{
 	"conntap/tracker":               {"conntap/bpf", "conntap/tracker/service", "conntap/tracker/internal/slab"},
 	"conntap/tracker/service":       {"conntap/tracker/internal/slab"},
 	"conntap/tracker/internal/slab": {},
-	"conntap/tracker/connlog":       {"conntap/bpf", "conntap/tracker"},
+	"conntap/tracker/connlog":       {"conntap/bpf", "conntap/tracker", "github.com/klauspost/compress"},
 }
 
 // TestImports keeps the arrows between the rooms pointing inward.

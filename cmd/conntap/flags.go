@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -69,32 +70,43 @@ func (b *byteSize) String() string {
 	if *b == 0 {
 		return ""
 	}
-	n, unit := int(*b), ""
-	for _, u := range []string{"K", "M", "G"} {
-		if n%1024 != 0 {
-			break
-		}
-		n, unit = n/1024, u
-	}
-	return strconv.Itoa(n) + unit
+	return sizeText(int64(*b))
 }
 
 func (b *byteSize) Type() string { return "size" }
 
 // Set takes the flag's value from the command line.
 func (b *byteSize) Set(s string) error {
+	n, err := parseSize(s, 31)
+	*b = byteSize(n)
+	return err
+}
+
+// parseSize reads a number of bytes, which has as many bits at most.
+func parseSize(s string, bits int) (int64, error) {
 	shift := 0
 	digits := strings.TrimRight(strings.ToUpper(s), "IB")
 	if i := strings.IndexAny(digits, "KMG"); i >= 0 && i == len(digits)-1 {
 		shift = 10 * (1 + strings.IndexByte("KMG", digits[i]))
 		digits = digits[:i]
 	}
-	n, err := strconv.ParseUint(digits, 10, 31)
-	if err != nil || n<<shift>>31 != 0 {
-		return fmt.Errorf("want a size such as 512K or 64M")
+	n, err := strconv.ParseUint(digits, 10, bits)
+	if err != nil || n > (1<<bits-1)>>shift {
+		return 0, errors.New("want a size such as 512K or 64M")
 	}
-	*b = byteSize(n << shift)
-	return nil
+	return int64(n << shift), nil
+}
+
+// sizeText is a size as parseSize reads it.
+func sizeText(n int64) string {
+	unit := ""
+	for _, u := range []string{"K", "M", "G"} {
+		if n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, u
+	}
+	return strconv.FormatInt(n, 10) + unit
 }
 
 var (

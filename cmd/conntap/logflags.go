@@ -70,11 +70,7 @@ func (f *logFlags) check() error {
 		}
 	}
 	if f.tag == "" {
-		host, err := os.Hostname()
-		if err != nil {
-			host = "localhost"
-		}
-		f.tag = connlog.DefaultTag(host, time.Now())
+		f.tag = connlog.DefaultTag(hostname(), time.Now())
 	}
 	if strings.ContainsRune(f.tag, os.PathSeparator) {
 		return fmt.Errorf("--tag %s: want a name without %c", f.tag, os.PathSeparator)
@@ -94,6 +90,14 @@ func (f *logFlags) check() error {
 	}
 	_, err = connlog.NewWriter(io.Discard, cfg)
 	return err
+}
+
+func hostname() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return host
 }
 
 // config is the log's configuration.
@@ -129,8 +133,8 @@ func (f *logFlags) config() (cfg connlog.Config, err error) {
 	return cfg, nil
 }
 
-// open opens the log where the flags say.
-func (f *logFlags) open() (*connlog.Writer, *output, error) {
+// open opens the logs where the flags say, the first one by create.
+func (f *logFlags) open(create func(*output, string, connlog.Config) (*connlog.Writer, error)) (*connlog.Writer, *output, error) {
 	if err := f.load(f.seed); err != nil {
 		return nil, nil, err
 	}
@@ -138,14 +142,8 @@ func (f *logFlags) open() (*connlog.Writer, *output, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	out, err := openOutput(f.dir, connlog.FileName(cfg.Format, f.tag))
-	if err != nil {
-		return nil, nil, err
-	}
-	if f.quiet {
-		out.line = nil
-	}
-	log, err := connlog.NewWriter(out.rows, cfg)
+	out := newOutput(f.quiet)
+	log, err := create(out, connlog.FileName(cfg.Format, f.tag), cfg)
 	if err == nil {
 		err = f.longFlags.open(out, f.dir, f.tag, cfg)
 	}
@@ -153,6 +151,14 @@ func (f *logFlags) open() (*connlog.Writer, *output, error) {
 		return nil, nil, errors.Join(err, out.Close())
 	}
 	return log, out, nil
+}
+
+// create makes the log's file, or takes standard output.
+func (f *logFlags) create(out *output, name string, cfg connlog.Config) (*connlog.Writer, error) {
+	if err := out.open(f.dir, name); err != nil {
+		return nil, err
+	}
+	return connlog.NewWriter(out.rows, cfg)
 }
 
 // tracking is the tracker's configuration: what no column shows it need not keep.

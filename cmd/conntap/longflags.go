@@ -38,10 +38,15 @@ func (f *longFlags) open(out *output, dir, tag string, cfg connlog.Config) (err 
 	if len(f.longConnections) == 0 {
 		return nil
 	}
-	if out.long, err = connlog.CreateFile(dir, connlog.LongFileName(cfg.Format, tag)); err != nil {
+	cfg.Path = connlog.LongPath
+	name := connlog.LongFileName(cfg.Format, tag)
+	if out.dir != nil {
+		out.longLog, err = out.dir.NewWriter(name, cfg)
 		return err
 	}
-	cfg.Path = connlog.LongPath
+	if out.long, err = connlog.CreateFile(dir, name); err != nil {
+		return err
+	}
 	out.longLog, err = connlog.NewWriter(out.long, cfg)
 	return err
 }

@@ -29,6 +29,7 @@ func (f *runFlags) snapshot(p *pipeline, source collector.LiveSource, devices *c
 		Latency: source.Latency(), Late: source.Stats().Late,
 		Connections: p.tracker.Stats(), MaxConnections: f.maxConnections, Sample: uint32(f.sample),
 		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(),
+		Log: p.out.state(),
 	}
 }
 

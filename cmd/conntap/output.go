@@ -20,35 +20,44 @@ type output struct {
 	// line is the status line or progress bar; nil unless standard error is a
 	// terminal.
 	line *screen.Line
-	file *connlog.File
+	file *connlog.File // of read
 	// Interim records have a log and file of their own; nil without.
 	long    *connlog.File
 	longLog *connlog.Writer
+
+	dir *connlog.Directory // of run: the logs that may never hold rows up
 }
 
-// openOutput makes the log file name in dir, or takes standard output if dir is
-// empty. An existing file is left alone and is an error.
-func openOutput(dir, name string) (*output, error) {
+func newOutput(quiet bool) *output {
 	o := &output{}
-	if isTerminal(os.Stderr) && !dumb() {
+	if !quiet && isTerminal(os.Stderr) && !dumb() {
 		o.line = screen.NewLine(os.Stderr, terminalWidth)
 	}
+	return o
+}
+
+// open makes the log file name in dir, or takes standard output if dir is empty. An
+// existing file is left alone and is an error.
+func (o *output) open(dir, name string) (err error) {
 	if dir != "" {
-		file, err := connlog.CreateFile(dir, name)
-		o.rows, o.file = file, file
-		return o, err
+		o.file, err = connlog.CreateFile(dir, name)
+		o.rows = o.file
+		return err
 	}
 	o.rows = os.Stdout
 	if isTerminal(os.Stdout) {
 		o.rows = o.line.Over(os.Stdout)
 	}
-	return o, nil
+	return nil
 }
 
-// Close takes the line off the screen and closes the log file.
+// Close takes the line off the screen and closes the log files.
 func (o *output) Close() error {
 	o.line.Erase()
 	var errs []error
+	if o.dir != nil {
+		errs = append(errs, o.dir.Close())
+	}
 	for _, file := range []*connlog.File{o.file, o.long} {
 		if file != nil {
 			errs = append(errs, file.Close())

@@ -44,6 +44,9 @@ type pipeline struct {
 	health   *health.Monitor
 	service  *notify.Service // nil unless systemd started it
 
+	logNews    logNews
+	onTerminal bool // standard error was a terminal at the start
+
 	started time.Time
 	err     error // of detaching, or of the log
 	stopped bool  // by a signal
@@ -56,7 +59,7 @@ type pipeline struct {
 func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *connlog.Writer, out *output) *pipeline {
 	p := &pipeline{
 		source: source, rows: &rowWriter{log: log, long: out.longLog}, out: out,
-		started: time.Now(), health: health.New(),
+		started: time.Now(), onTerminal: isTerminal(os.Stderr), health: health.New(),
 	}
 	p.rows.hints.Written = log.Written
 	p.tracker = tracker.NewShards(cfg, shards, p.rows.add)
@@ -69,6 +72,9 @@ func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *c
 func (p *pipeline) run() error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if p.out.dir != nil {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 
@@ -76,6 +82,7 @@ func (p *pipeline) run() error {
 	p.tracker.Close()
 	p.keep(p.rows.close())
 	p.keep(p.out.Close())
+	p.sayLogNews()
 	if !p.blocked {
 		err = errors.Join(err, p.source.Close())
 	}
@@ -117,7 +124,11 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 			p.show(text)
 			_ = p.service.Status(text) // a manager that does not listen is no reason to end
 			p.say(manyConns)
-		case <-signals:
+			p.sayLogNews()
+		case s := <-signals:
+			if s == syscall.SIGHUP && !p.hangUp() {
+				continue
+			}
 			signal.Stop(signals) // the next one kills
 			p.stopped = true
 			_ = p.service.Stopping()

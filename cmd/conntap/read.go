@@ -98,7 +98,7 @@ func looksLikeFilter(arg string) bool {
 
 // read logs the connections of capture files.
 func read(f *readFlags) error {
-	log, out, err := f.open()
+	log, out, err := f.open(f.create)
 	if err != nil {
 		return err
 	}

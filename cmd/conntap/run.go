@@ -26,6 +26,7 @@ type runFlags struct {
 	configFlags
 	logFlags
 	captureFlags
+	files   fileFlags
 	metrics string // address; "" for none
 }
 
@@ -82,6 +83,7 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	f.captureFlags.register(fs)
 	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
 	f.logFlags.register(fs, defaultMaxConnections, runtime.NumCPU()-1)
+	f.files.register(fs)
 	f.configFlags.register(fs)
 	return c, f
 }
@@ -105,6 +107,12 @@ func (f *runFlags) check() error {
 			return fmt.Errorf("--metrics %w", err)
 		}
 	}
+	if err := f.files.check(f.dir); err != nil {
+		return err
+	}
+	if f.tag == "" && f.files.rotates() {
+		f.tag = hostname() // the names of rotated files have the time
+	}
 	return f.logFlags.check()
 }
 
@@ -123,7 +131,7 @@ func run(f *runFlags) (err error) {
 	if err := f.place(); err != nil {
 		return err
 	}
-	log, out, err := f.open()
+	log, out, err := f.open(f.create)
 	if err != nil {
 		return err
 	}
@@ -168,7 +176,7 @@ func run(f *runFlags) (err error) {
 	}
 	account := &screen.Account{
 		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.rows.gapped,
-		Omitted: p.rows.log.Omitted(), Live: true, Full: f.account.value == "full",
+		Omitted: p.rows.log.Omitted(), Dropped: p.out.state().Dropped, Live: true, Full: f.account.value == "full",
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(), Latency: source.Latency(),
 		Sample: uint32(f.sample),
 	}

@@ -143,27 +143,6 @@ func TestRunUnread(t *testing.T) {
 	}
 }
 
-// TestRunLeavesLog: an existing log ends run before anything is attached.
-func TestRunLeavesLog(t *testing.T) {
-	near, _ := twoHosts(t)
-	dir := t.TempDir()
-	must(t, os.WriteFile(dir+"/conn.log", []byte("mine\n"), 0o600))
-	run := exec.Command("conntap", "run", "-i", "near", "--log-dir", dir)
-	var stderr bytes.Buffer
-	run.Stderr = &stderr
-	near.do(t, run.Start)
-	_ = run.Wait()
-	if code := run.ProcessState.ExitCode(); code != exitFailure {
-		t.Errorf("want exit code %d, got %d", exitFailure, code)
-	}
-	if !strings.Contains(stderr.String(), "conn.log exists") || strings.Contains(stderr.String(), "veth") {
-		t.Errorf("want the error alone, got %s", stderr.String())
-	}
-	if log, err := os.ReadFile(dir + "/conn.log"); err != nil || string(log) != "mine\n" {
-		t.Errorf("want the log as it was, got %q, %v", log, err)
-	}
-}
-
 // TestCheck: check says the same in words and in JSON.
 func TestCheck(t *testing.T) {
 	near, _ := twoHosts(t)

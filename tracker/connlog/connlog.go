@@ -3,8 +3,10 @@
 // Package connlog turns connections into log lines: Zeek's conn.log, tab
 // separated or JSON, and the classic one-line summaries.
 //
-// A [Writer] formats; a [File] is where the lines may go. The columns of all
-// formats that have columns stand in one table, columns.go.
+// A [Writer] formats; a [File], or a log of a [Directory], is where the lines may go:
+// a File is written to at once, a Directory rotates its logs, and whoever writes to them
+// never waits for the disk. The columns of all formats that have columns stand in one
+// table, columns.go.
 package connlog
 
 import (
@@ -135,6 +137,7 @@ const flushAt = 64 << 10
 type Writer struct {
 	w       io.Writer
 	cfg     Config
+	frame   frame
 	columns []column
 	prefix  []string // JSON: what stands before each column's value
 	local   *nets    // red: the user's nets
@@ -148,6 +151,7 @@ type Writer struct {
 	buf    []byte
 	opened bool
 	closed bool
+	bare   bool // header and footer are the underlying writer's, which has several files
 	err    error
 }
 
@@ -168,7 +172,7 @@ func NewWriter(w io.Writer, cfg Config) (*Writer, error) {
 		cfg.Path = connPath
 	}
 	lw := &Writer{
-		w: w, cfg: cfg, columns: columns, prefix: jsonPrefixes(columns), width: startWidths,
+		w: w, cfg: cfg, frame: frame{&cfg, columns}, columns: columns, prefix: jsonPrefixes(columns), width: startWidths,
 		local: newNets(cfg.LocalNets), near: newNets(cfg.NeighborNets),
 		buf: make([]byte, 0, flushAt+flushAt/8),
 	}
@@ -268,8 +272,8 @@ func (w *Writer) Write(c *tracker.Conn) error {
 
 // open writes the header before the first row.
 func (w *Writer) open() {
-	if !w.opened && w.cfg.Format == TSV {
-		w.buf = appendZeekHeader(w.buf, &w.cfg, w.columns)
+	if !w.opened && !w.bare {
+		w.buf = w.frame.header(w.buf)
 	}
 	w.opened = true
 }
@@ -294,8 +298,8 @@ func (w *Writer) Close() error {
 		return w.err
 	}
 	w.closed = true
-	if w.opened && w.cfg.Format == TSV {
-		w.buf = appendZeekFooter(w.buf, w.cfg.Now())
+	if w.opened && !w.bare {
+		w.buf = w.frame.footer(w.buf)
 	}
 	return w.Flush()
 }

@@ -101,8 +101,8 @@ func makeDir(dir string) (made []string, err error) {
 	return append(made, dir), nil
 }
 
-// giveToCaller hands the file and the directories to the user who called sudo,
-// if that is how root came about.
+// giveToCaller hands the file, if it is not nil, and the directories to the user who
+// called sudo, if that is how root came about.
 func giveToCaller(file *os.File, dirs []string) error {
 	uid, uidErr := strconv.Atoi(os.Getenv("SUDO_UID"))
 	gid, gidErr := strconv.Atoi(os.Getenv("SUDO_GID"))
@@ -113,6 +113,9 @@ func giveToCaller(file *os.File, dirs []string) error {
 		if err := os.Lchown(dir, uid, gid); err != nil {
 			return err
 		}
+	}
+	if file == nil {
+		return nil
 	}
 	return file.Chown(uid, gid)
 }
@@ -129,12 +132,17 @@ func (f *File) Write(lines []byte) (int, error) {
 		return n, nil
 	}
 	whole := bytes.LastIndexByte(lines[:n], '\n') + 1
-	f.size += int64(whole)
-	if whole < n {
-		_, seekErr := f.file.Seek(f.size, io.SeekStart)
-		err = errors.Join(err, f.file.Truncate(f.size), seekErr)
+	if f.size += int64(whole); whole < n {
+		err = errors.Join(err, f.cut(f.size))
 	}
 	return whole, err
+}
+
+// cut takes off what is behind the first size bytes.
+func (f *File) cut(size int64) error {
+	f.size = size
+	_, err := f.file.Seek(size, io.SeekStart)
+	return errors.Join(f.file.Truncate(size), err)
 }
 
 // Close closes the file. One without a line is removed: no connection, no log,

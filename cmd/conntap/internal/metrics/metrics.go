@@ -15,6 +15,7 @@ import (
 	"conntap/bpf"
 	"conntap/collector"
 	"conntap/tracker"
+	"conntap/tracker/connlog"
 )
 
 // Snapshot is a live capture at one moment.
@@ -35,6 +36,8 @@ type Snapshot struct {
 	// Rows is how many connections went to the log, LogErrors how many could not be
 	// written.
 	Rows, LogErrors uint64
+	// Log is how writing to the log's files goes; zero without files.
+	Log connlog.DirectoryState
 }
 
 // family is one metric: a name, and a value for each set of labels.
@@ -262,6 +265,28 @@ var families = []family{
 	{
 		"conntap_log_errors_total", "Connections that the log could not take.",
 		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.LogErrors)) },
+	},
+	{
+		"conntap_log_rows_dropped_total", "Rows that the log's disk did not take, and for which there was no room to wait.",
+		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.Log.Dropped)) },
+	},
+	{
+		"conntap_log_backlog_bytes", "Bytes of rows that wait for the log's disk.",
+		nil, gauge, func(s *Snapshot, emit emit) { emit(float64(s.Log.Waiting)) },
+	},
+	{
+		"conntap_log_backlog_limit_bytes", "Bytes of rows that may wait for the log's disk; beyond it they are dropped.",
+		nil, gauge, func(s *Snapshot, emit emit) { emit(float64(s.Log.Limit)) },
+	},
+	{
+		"conntap_log_writable", "Whether the log can be written at the moment: 1, or 0 while it is tried again.",
+		nil, gauge, func(s *Snapshot, emit emit) {
+			if s.Log.Err == nil {
+				emit(1)
+			} else {
+				emit(0)
+			}
+		},
 	},
 }
 

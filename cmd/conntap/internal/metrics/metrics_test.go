@@ -36,6 +36,7 @@ func sample() *Snapshot {
 	}
 	s.Latency.Packets[3], s.Latency.Packets[collector.LatencyBuckets-1] = 8, 1
 	s.Latency.Longest, s.Latency.Sum = time.Minute, 90*time.Second
+	s.Log.Dropped, s.Log.Waiting, s.Log.Limit, s.Log.Err = 3, 4, 5, io.ErrShortWrite
 	c := &s.Connections
 	c.Records, c.Joined, c.Notes, c.Packets, c.Counted, c.Fragments = 30, 1, 2, 29, 20, 9
 	c.Datagrams, c.Unreadable, c.Incomplete = 3, 1, 1
@@ -120,6 +121,10 @@ func TestValues(t *testing.T) {
 		`conntap_connections_logged_total{proto="icmp",state="OTH"} 1`,
 		`conntap_log_rows_total 21`,
 		`conntap_log_errors_total 2`,
+		`conntap_log_rows_dropped_total 3`,
+		`conntap_log_backlog_bytes 4`,
+		`conntap_log_backlog_limit_bytes 5`,
+		`conntap_log_writable 0`,
 		`go_goroutines `,
 		`process_open_fds `,
 	} {

@@ -30,6 +30,8 @@ type Account struct {
 	Gapped uint64
 	// Omitted is how many connections the log's profile has no rows for.
 	Omitted uint64
+	// Dropped is how many rows were dropped, as the log's disk did not take them.
+	Dropped uint64
 	// Sample says that one connection in so many was recorded; 0 and 1: all.
 	Sample uint32
 	// Elapsed is how long reading took; 0 for live capture.
@@ -131,6 +133,9 @@ func (a *Account) writeDamage(b *strings.Builder) {
 	closed := &a.Connections.Closed
 	if n := a.Omitted; n > 0 {
 		words = append(words, "of transports that the profile leaves out: "+Count(n))
+	}
+	if n := a.Dropped; n > 0 {
+		words = append(words, "not in the log, the disk did not take them: "+Plural(n, "row"))
 	}
 	if n := closed[tracker.CauseUnanswered] + closed[tracker.CauseIdle]; n > 0 {
 		words = append(words, "logged early, the table was full: "+Count(n))

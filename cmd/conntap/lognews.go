@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"conntap/cmd/conntap/internal/screen"
+	"conntap/tracker/connlog"
+)
+
+// complaintInterval is between two complaints about a log that can't be written.
+const complaintInterval = time.Minute
+
+// logNews says what there is to be said about log files.
+type logNews struct {
+	complained time.Time // the last time; zero while all is well
+	dropped    uint64    // rows by then
+}
+
+// of returns sentences, each once, but a complaint once a minute while it holds.
+func (n *logNews) of(state connlog.DirectoryState, notes []string, now time.Time) []string {
+	worse := state.Err != nil || state.Dropped > n.dropped
+	switch {
+	case worse && now.Sub(n.complained) >= complaintInterval:
+		n.complained, n.dropped = now, state.Dropped
+		notes = append(notes, complaint(state))
+	case !worse && !n.complained.IsZero() && state.Waiting == 0:
+		n.complained = time.Time{}
+		notes = append(notes, "log: written again; rows dropped since the start: "+screen.Count(state.Dropped))
+	}
+	return notes
+}
+
+func complaint(s connlog.DirectoryState) string {
+	text := fmt.Sprintf("%s of rows wait, of %s that may", screen.Memory(uint64(s.Waiting)), screen.Memory(uint64(s.Limit)))
+	if s.Dropped > 0 {
+		text += "; dropped so far: " + screen.Plural(s.Dropped, "row")
+	}
+	if s.Err == nil {
+		return "log: the disk is too slow: " + text + ". A larger --log-backlog bridges more"
+	}
+	return fmt.Sprintf("log: %v (since %s): %s. As soon as it can be written to, it goes on by itself", s.Err, s.Since.Format(time.TimeOnly), text)
+}
+
+// sayLogNews says what there is to be said about log files.
+func (p *pipeline) sayLogNews() {
+	if p.out.dir == nil {
+		return
+	}
+	for _, sentence := range p.logNews.of(p.out.dir.State(), p.out.dir.Notes(), time.Now()) {
+		p.rows.mu.Lock()
+		p.out.line.Erase()
+		tell(sentence)
+		p.rows.mu.Unlock()
+	}
+}
+
+// state is how writing to the log's files goes.
+func (o *output) state() connlog.DirectoryState {
+	if o.dir == nil {
+		return connlog.DirectoryState{}
+	}
+	return o.dir.State()
+}
+
+// hangUp reopens the logs. It tells whether conntap is to end instead: if its terminal is
+// gone.
+func (p *pipeline) hangUp() (ends bool) {
+	if p.onTerminal && !isTerminal(os.Stderr) {
+		return true
+	}
+	p.keep(p.rows.flush()) // what was logged before belongs into the old files
+	p.out.dir.Reopen()
+	return false
+}
