@@ -70,6 +70,7 @@ func (b *Batch) check(sample []byte) error {
 }
 
 // Next stores the next packet in p, all of it, and tells whether there was one.
+// What it points to is part of the sample.
 // After false, [Batch.Err] says whether the batch was at its end or broken.
 func (b *Batch) Next(p *Packet) bool {
 	if len(b.rest) < recordSizeMin {
@@ -165,7 +166,7 @@ func (b *Batch) head(h *RecordHead, p *Packet) {
 // decodeBlocks reads the blocks, which must take up all of body. What they don't
 // say is zero.
 func (p *Packet) decodeBlocks(blocks Block, body []byte) bool {
-	p.Payload = nil
+	p.Payload, p.Owner = nil, nil
 	if blocks&BlockL2 != 0 {
 		if len(body) < int(unsafe.Sizeof(L2{})) {
 			return false
@@ -217,10 +218,8 @@ func (p *Packet) decodeRareBlocks(blocks Block, body []byte) bool {
 	return p.decodeLastBlocks(blocks, body)
 }
 
-// decodeLastBlocks reads the tunnel and the payload, and passes over the block that a
-// Packet has no fields for.
+// decodeLastBlocks reads tunnel, owner and payload.
 func (p *Packet) decodeLastBlocks(blocks Block, body []byte) bool {
-	skip := 0
 	if blocks&BlockTunnel != 0 {
 		if len(body) < int(unsafe.Sizeof(Tunnel{})) {
 			return false
@@ -230,12 +229,15 @@ func (p *Packet) decodeLastBlocks(blocks Block, body []byte) bool {
 		body = body[unsafe.Sizeof(Tunnel{}):]
 	}
 	if blocks&BlockOwner != 0 {
-		skip += int(unsafe.Sizeof(Owner{}))
+		if len(body) < int(unsafe.Sizeof(Owner{})) {
+			return false
+		}
+		p.Owner = (*Owner)(unsafe.Pointer(unsafe.SliceData(body)))
+		body = body[unsafe.Sizeof(Owner{}):]
 	}
-	if len(body) < skip || blocks&^blocksKnown != 0 {
+	if blocks&^blocksKnown != 0 {
 		return false
 	}
-	body = body[skip:]
 	if blocks&BlockPayload == 0 {
 		return len(body) == 0
 	}

@@ -53,6 +53,19 @@ const (
 		de bc 0a 00  00 00 00 00   # flow label
 		0a 00                      # 10 bytes of payload
 		01 02 03 04 05 06 07 08 09 0a  00 00 00 00`
+	recordOwned4 = `
+		00 00 00 00
+		0a 01 60 02                # 10 words; packet; owner, payload; complete
+		00 00 11 00                # interface 0; UDP
+		1c 00 09 00                # header length 28; UDP length 9
+		1d 00 00 00                # IP length 29
+		9c 40 03 e7                # ports 40000, 999
+		00 00 00 00  00 00 00 00
+		0a 00 00 01  c0 00 02 02
+		d2 04 00 00  e8 03 00 00   # pid 1234; uid 1000
+		08 07 06 05 04 03 02 01    # cgroup
+		63 75 72 6c 00 00 00 00  00 00 00 00 00 00 00 00  # comm
+		01 00 2a 00 00 00 00 00    # 1 byte of payload`
 )
 
 func TestDecode(t *testing.T) {
@@ -71,20 +84,26 @@ func TestDecode(t *testing.T) {
 		GSOSize: 20, GSOSegments: 2, FragmentID: 0xdeadbeef, FragmentOffset: 1448, FragmentMore: true,
 		FragmentSum: 0x1234, IPID: 0xabcde,
 	}
+	third := bpf.Packet{
+		Time: 1000, Ordinal: (2*3+1)<<48 | 78, Src: src4, Dst: dst4, SrcPort: 40000, DstPort: 999,
+		Payload: []byte{42}, IPLength: 29, HeaderLength: 28, Window: 9, Protocol: 17,
+		State: bpf.StateComplete, Kind: bpf.KindPacket, Blocks: bpf.BlockOwner, Hook: bpf.HookTCIngress,
+		Owner: &bpf.Owner{PID: 1234, UID: 1000, Cgroup: 0x102030405060708, Comm: [16]byte{'c', 'u', 'r', 'l'}},
+	}
 	header := bpf.BatchHeader{Version: bpf.WireVersion, Hook: bpf.HookTCIngress, CPU: 2, Sequence: 77, Lost: 9, BaseNs: 1000}
-	sample := batch(header, unhex(t, recordTCP4), unhex(t, recordFragment6))
+	sample := batch(header, unhex(t, recordTCP4), unhex(t, recordFragment6), unhex(t, recordOwned4))
 	header.Length = uint32(len(sample))
 	var b bpf.Batch
 	var got bpf.Packet
 	for range 2 { // a Batch can be used again
-		got = bpf.Packet{Payload: []byte{1}, VLAN: 1, IPID: 1, GSOSize: 1, FragmentMore: true} // of the packet before
+		got = bpf.Packet{Payload: []byte{1}, VLAN: 1, IPID: 1, GSOSize: 1, FragmentMore: true, Owner: &bpf.Owner{}} // of the packet before
 		if err := b.Reset(sample); err != nil {
 			t.Fatal(err)
 		}
 		if b.Header != header {
 			t.Errorf("want %+v\ngot  %+v", header, b.Header)
 		}
-		for _, want := range []bpf.Packet{first, second} {
+		for _, want := range []bpf.Packet{first, second, third} {
 			if !b.Next(&got) {
 				t.Fatal(b.Err())
 			}
@@ -147,7 +166,7 @@ func TestDecodeGarbage(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(batch(bpf.BatchHeader{}, unhex(f, recordTCP4), unhex(f, recordFragment6)))
+	f.Add(batch(bpf.BatchHeader{}, unhex(f, recordTCP4), unhex(f, recordFragment6), unhex(f, recordOwned4)))
 	f.Add(batch(bpf.BatchHeader{Hook: 2, CPU: 1, Sequence: 1 << 60}, unhex(f, recordFragment6)))
 	f.Add(batch(bpf.BatchHeader{}))
 	f.Fuzz(func(t *testing.T, sample []byte) {

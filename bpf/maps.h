@@ -16,18 +16,20 @@ enum link {
 /* Fixed at load time: one loaded collection serves one interface. The verifier
  * takes these as constants and drops what they rule out. */
 struct config {
-	__u16 interface;    /* slot of the interface in this run, for record_head */
-	__u8 link;	    /* enum link */
-	__u8 l2;	    /* 1: records carry BLOCK_L2, where there is a link layer */
-	__u8 identity;	    /* 1: records carry BLOCK_IDENTITY */
-	__u8 layers;	    /* 1: read what direct packet access can't; wants bpf_loop (5.17) and,
-			     * for XDP, bpf_xdp_load_bytes (5.18). 0: such frames are REASON_LOAD */
-	__u8 tunnels;	    /* 1: record what is inside tunnels too; wants `layers` */
-	__u8 verify;	    /* 1: judge checksums, and sum up fragments; wants `layers` */
-	__u8 service;	    /* 1: record how a flow's first payload packets begin */
-	__u8 filter;	    /* 1: record what filter_frame lets pass */
-	__u8 drop;	    /* 1: XDP ends the way of every packet, recorded or not */
-	__u8 timers;	    /* 1: `timers` are started, and pinned to their CPUs */
+	__u16 interface; /* slot of the interface in this run, for record_head */
+	__u8 link;	 /* enum link */
+	__u8 l2;	 /* 1: records carry BLOCK_L2, where there is a link layer */
+	__u8 identity;	 /* 1: records carry BLOCK_IDENTITY */
+	__u8 layers;	 /* 1: read what direct packet access can't; wants bpf_loop (5.17) and,
+			  * for XDP, bpf_xdp_load_bytes (5.18). 0: such frames are REASON_LOAD */
+	__u8 tunnels;	 /* 1: record what is inside tunnels too; wants `layers` */
+	__u8 verify;	 /* 1: judge checksums, and sum up fragments; wants `layers` */
+	__u8 service;	 /* 1: record how a flow's first payload packets begin */
+	__u8 filter;	 /* 1: record what filter_frame lets pass */
+	__u8 drop;	 /* 1: XDP ends the way of every packet, recorded or not */
+	__u8 timers;	 /* 1: `timers` are started, and pinned to their CPUs */
+	__u8 owner;	 /* 1: records of egress carry BLOCK_OWNER, where it is known */
+	__u8 reserved[3];
 	__u32 sample;	    /* record one connection in so many; 0 and 1: all */
 	__u32 wakeup_mask;  /* the reader is woken by a batch whose number & mask is 0 */
 	__u32 batch_bytes;  /* a batch is sent once it is so long, header included, or longer: up to
@@ -48,7 +50,7 @@ const volatile struct config config = {.l2 = 1,
 /* A batch's records, but for those of its last frame, end below this. */
 #define BATCH_SIZE 4096
 /* Below this end the records of a frame, whose last one of 400 bytes at most, a
- * fragment's, stands behind at most one of 168 and four of 176. */
+ * fragment's, stands behind at most one of 200 and four of 208. */
 #define RECORDS_SIZE 2048
 #define RECORDS_MASK (2 * BATCH_SIZE - 8) /* of a place in staging.records */
 

@@ -32,6 +32,10 @@ type Packet struct {
 	// prefix live. It is the source's memory; see collector.Source for how long it is valid.
 	Payload []byte
 
+	// Owner is the local process that made the packet; nil if it is not known, and
+	// always without BlockOwner. It is the source's memory, as Payload is.
+	Owner *Owner
+
 	// IPLength is the IPv4 total length or the IPv6 payload length + 40, bytes. With
 	// StateNoLength the header says 0 and this is what was captured: it gives the
 	// payload its length, but adds nothing to a connection's IP bytes.

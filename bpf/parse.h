@@ -23,6 +23,7 @@
 #include "filter.h"
 #include "layer.h"
 #include "link.h"
+#include "owner.h"
 #include "service.h"
 #include "tunnel.h"
 
@@ -687,6 +688,21 @@ static __always_inline __u32 append_blocks(struct staging *s, struct frame *f,
 	return at;
 }
 
+/* Writes the owner's block, if the owner is known. Only on egress a socket is the
+ * sender's for certain. */
+static __always_inline __u32 append_owner(struct walk *walk, int xdp, const struct frame *f,
+					  struct record_head *head, __u32 at)
+{
+	struct block_owner *owner = (void *)walk->staging->records + at;
+
+	if (!config.owner || xdp || f->hook != HOOK_TC_EGRESS || head->state & STATE_FRAGMENT)
+		return at;
+	if (!copy_owner(walk->ctx, head, owner))
+		return at;
+	head->blocks |= BLOCK_OWNER;
+	return at + sizeof(*owner);
+}
+
 /* Writes the payload's block, padded with zeros; none if there is no payload. */
 static __always_inline __u32 append_payload(struct walk *walk, int xdp, struct frame *f,
 					    struct record_head *head, __u32 at)
@@ -718,6 +734,7 @@ static __always_inline __u32 append_record(struct walk *walk, int xdp, struct fr
 
 	end += r->head.state & STATE_IPV6 ? sizeof(r->ipv6) : sizeof(r->ipv4);
 	end = append_blocks(s, f, &r->head, link, end);
+	end = append_owner(walk, xdp, f, &r->head, end);
 	if (config.service && !f->payload && is_first_payload(s, r))
 		f->payload = PAYLOAD_SERVICE;
 	if (f->payload && (xdp == 0 || config.layers))

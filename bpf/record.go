@@ -235,14 +235,14 @@ type Tunnel struct {
 	ID    uint32 `bpf:"id"` // VNI, GRE key, PPTP call or TEID of that tunnel, 0 without
 }
 
-// Owner names the local process behind a packet. It is the twin of struct
-// block_owner.
+// Owner is the local process that opened the socket of a packet, as it was then. It
+// is the twin of struct block_owner.
 type Owner struct {
 	_      structs.HostLayout
-	PID    uint32   `bpf:"pid"`
-	UID    uint32   `bpf:"uid"`
-	Cgroup uint64   `bpf:"cgroup"`
-	Comm   [16]byte `bpf:"comm"` // NUL-padded
+	PID    uint32   `bpf:"pid"`    // of the process, as the host numbers it; never 0
+	UID    uint32   `bpf:"uid"`    // its real user, as the host numbers it
+	Cgroup uint64   `bpf:"cgroup"` // id in the hierarchy of version 2
+	Comm   [16]byte `bpf:"comm"`   // its name, NUL-padded
 }
 
 // The longest payload prefix of each kind of packet, bytes.

@@ -164,10 +164,10 @@ struct block_tunnel {
 	__u32 id; /* VNI, GRE key, PPTP call or TEID of that tunnel, 0 without */
 };
 
-struct block_owner {
-	__u32 pid;
-	__u32 uid;
-	__u64 cgroup;
+struct block_owner {   /* who opened the socket, as it was then */
+	__u32 pid;     /* of the process, in the first namespace */
+	__u32 uid;     /* its real user, in the first namespace */
+	__u64 cgroup;  /* id in the hierarchy of version 2 */
 	__u8 comm[16]; /* NUL-padded */
 };
 

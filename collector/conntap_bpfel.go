@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type conntapBlockOwner struct {
+	_      structs.HostLayout
+	Pid    uint32
+	Uid    uint32
+	Cgroup uint64
+	Comm   [16]uint8
+}
+
 type conntapConfig struct {
 	_           structs.HostLayout
 	Interface   uint16
@@ -26,6 +34,8 @@ type conntapConfig struct {
 	Filter      uint8
 	Drop        uint8
 	Timers      uint8
+	Owner       uint8
+	Reserved    [3]uint8
 	Sample      uint32
 	WakeupMask  uint32
 	BatchBytes  uint32
@@ -132,13 +142,7 @@ type conntapStaging struct {
 			Reserved uint16
 			Id       uint32
 		}
-		Owner struct {
-			_      structs.HostLayout
-			Pid    uint32
-			Uid    uint32
-			Cgroup uint64
-			Comm   [16]uint8
-		}
+		Owner conntapBlockOwner
 	}
 	Frame struct {
 		_            structs.HostLayout
@@ -224,6 +228,7 @@ type conntapStaging struct {
 const (
 	conntapMapCounters           = "counters"
 	conntapMapFlowsSeen          = "flows_seen"
+	conntapMapOwners             = "owners"
 	conntapMapPending            = "pending"
 	conntapMapRings              = "rings"
 	conntapMapStaging            = "staging"
@@ -293,6 +298,7 @@ type conntapProgramSpecs struct {
 type conntapMapSpecs struct {
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	FlowsSeen *ebpf.MapSpec `ebpf:"flows_seen"`
+	Owners    *ebpf.MapSpec `ebpf:"owners"`
 	Pending   *ebpf.MapSpec `ebpf:"pending"`
 	Rings     *ebpf.MapSpec `ebpf:"rings"`
 	Staging   *ebpf.MapSpec `ebpf:"staging"`
@@ -328,6 +334,7 @@ func (o *conntapObjects) Close() error {
 type conntapMaps struct {
 	Counters  *ebpf.Map `ebpf:"counters"`
 	FlowsSeen *ebpf.Map `ebpf:"flows_seen"`
+	Owners    *ebpf.Map `ebpf:"owners"`
 	Pending   *ebpf.Map `ebpf:"pending"`
 	Rings     *ebpf.Map `ebpf:"rings"`
 	Staging   *ebpf.Map `ebpf:"staging"`
@@ -338,6 +345,7 @@ func (m *conntapMaps) Close() error {
 	return _ConntapClose(
 		m.Counters,
 		m.FlowsSeen,
+		m.Owners,
 		m.Pending,
 		m.Rings,
 		m.Staging,

@@ -58,6 +58,9 @@ type LiveConfig struct {
 	// and counted, other packets have the judgement in their State. Linux 5.18
 	// and later.
 	VerifyChecksums bool
+	// Owners has packets that leave by a socket of this machine say which process
+	// opened it. It takes the kernel's BTF and cgroup version 2.
+	Owners bool
 	// Selection says which frames are recorded.
 	Selection Selection
 	// XDPAction is what becomes of packets behind XDP; "" is pass. XDPDrop takes

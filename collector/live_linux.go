@@ -23,6 +23,7 @@ type Live struct {
 	obtained []Attachment
 	taps     []*tap
 	promisc  []promiscuousSocket
+	owners   *ownerWatch // nil unless asked for
 
 	rings   []*mappedRing
 	poll    *ringPoll
@@ -149,10 +150,15 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
 	l.loader.noTunnels, l.loader.verify = c.NoTunnels, c.VerifyChecksums
-	l.loader.noLinkLayer = c.NoLinkLayer
+	l.loader.noLinkLayer, l.loader.owners = c.NoLinkLayer, c.Owners
 	l.loader.selection, l.loader.drop = c.Selection, c.XDPAction == XDPDrop
 	if err := l.openRings(hooksOf(plans)); err != nil {
 		return err
+	}
+	if c.Owners {
+		if l.owners, err = watchOwners(l.loader.shared[conntapMapOwners]); err != nil {
+			return err
+		}
 	}
 	l.advance(bootTime())
 	l.losses.settle(l.Now())
@@ -318,7 +324,10 @@ func (l *Live) detach() error {
 	for _, socket := range l.promisc {
 		errs = append(errs, socket.Close())
 	}
-	l.taps, l.promisc = nil, nil
+	if l.owners != nil {
+		errs = append(errs, l.owners.close())
+	}
+	l.taps, l.promisc, l.owners = nil, nil, nil
 	return errors.Join(errs...)
 }
 

@@ -57,6 +57,15 @@ func (*Live) Close() error { return nil }
 // Check returns an error: there is no live capture on this system.
 func Check(string) (*Report, error) { return nil, errNotLinux }
 
+// Cgroups knows control groups by their ids, on Linux.
+type Cgroups struct{}
+
+// OpenCgroups returns an error: there are no control groups on this system.
+func OpenCgroups() (*Cgroups, error) { return nil, errNotLinux }
+
+// Path is the path of a group.
+func (*Cgroups) Path(uint64) string { return "" }
+
 // Devices watches what interfaces drop by themselves, on Linux.
 type Devices struct{}
 

@@ -37,6 +37,7 @@ type loader struct {
 	noTunnels   bool // the outermost packets alone
 	noLinkLayer bool // no addresses, no VLAN ids
 	verify      bool // judge checksums
+	owners      bool // say who made what leaves
 	drop        bool // XDP ends the way of the packets
 	selection   Selection
 }
@@ -118,6 +119,9 @@ func (l *loader) config(i *Interface, slot uint16) (conntapConfig, error) {
 	}
 	if l.verify {
 		config.Verify = 1
+	}
+	if l.owners {
+		config.Owner = 1
 	}
 	if l.drop {
 		config.Drop = 1

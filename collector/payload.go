@@ -4,19 +4,25 @@ package collector
 
 import "conntap/bpf"
 
-// payloadMemory keeps payloads alive after their room in the ring is given back,
-// until the Read after the next one. Few live packets carry any.
+// payloadMemory keeps payloads and owners alive after their room in the ring is given
+// back, until the Read after the next one. Few live packets carry any.
 type payloadMemory struct {
 	current, other []byte
+	owners, before []bpf.Owner // current ones, and other ones
 }
 
 // turn begins a Read.
 func (m *payloadMemory) turn() {
 	m.current, m.other = m.other[:0], m.current
+	m.owners, m.before = m.before[:0], m.owners
 }
 
-// keep copies the packet's payload.
+// keep copies what the packet points to.
 func (m *payloadMemory) keep(p *bpf.Packet) {
+	if p.Owner != nil {
+		m.owners = append(m.owners, *p.Owner)
+		p.Owner = &m.owners[len(m.owners)-1] // which stays, even if the slice grows elsewhere
+	}
 	if len(p.Payload) == 0 {
 		return
 	}

@@ -196,6 +196,8 @@ func TestPrograms(t *testing.T) {
 		{"no layers", func(c *conntapConfig) { c.Layers = 0 }},
 		{"no tunnels", func(c *conntapConfig) { c.Tunnels = 0 }},
 		{"verify", func(c *conntapConfig) { c.Identity, c.Verify = 1, 1 }},
+		{"owner", func(c *conntapConfig) { c.Owner = 1 }},
+		{"owner, all blocks", func(c *conntapConfig) { c.Owner, c.Identity, c.Verify = 1, 1, 1 }},
 	}
 	for _, program := range capturePrograms {
 		for _, shape := range shapes {

@@ -44,6 +44,12 @@ type Conn struct {
 	// Interim says that the connection is still open, and this what is known of it so
 	// far (Config.LongConnections): another row with the same UID follows.
 	Interim bool
+	// Owner is the local process that made the connection: the first one that a packet
+	// of it was known to be from. PID 0: none is known.
+	Owner bpf.Owner
+	// Cgroup is the path of Owner.Cgroup, as /system.slice/nginx.service. The tracker
+	// leaves it empty; a callback may set it.
+	Cgroup string
 	// LostRecords is how many packets the capture lost between Start and Last, of
 	// any connection; known only if LostKnown. The tracker leaves both alone; a
 	// callback may set them.

@@ -164,7 +164,8 @@ type wide struct {
 type extra struct {
 	mac             [2]bpf.MAC
 	vlan, innerVLAN uint16
-	synAt, synAckAt int64 // when the handshake's packets came; ambiguous if sent twice
+	owner           uint32 // index into Tracker.owners, 0 if it is not known
+	synAt, synAckAt int64  // when the handshake's packets came; ambiguous if sent twice
 	rtt             [2]int64
 }
 

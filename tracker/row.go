@@ -33,6 +33,9 @@ func (t *Tracker) fillRow(c connection) {
 	if c.extra != 0 {
 		x := t.extra.At(c.extra)
 		r.VLAN, r.InnerVLAN = x.vlan, x.innerVLAN
+		if x.owner != 0 {
+			r.Owner = *t.owners.At(x.owner)
+		}
 	}
 }
 

@@ -447,6 +447,7 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	checkFree(t, "connections", &tr.connections)
 	checkFree(t, "cold", &tr.cold)
 	checkFree(t, "extra", &tr.extra)
+	checkFree(t, "owners", &tr.owners)
 	checkFree(t, "blocks", &tr.blocks)
 	checkFree(t, "letters", &tr.letters)
 	checkFree(t, "tunnels", &tr.tunnels)

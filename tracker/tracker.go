@@ -41,6 +41,9 @@ type Config struct {
 	// policy/frameworks/conn_key/vlan_fivetuple does, and of a fragment's datagram.
 	// It implies the memory of LinkLayer.
 	KeyVLAN bool
+	// Owners keeps who made a connection, as the source says: 64 bytes more for each
+	// that a local process owns.
+	Owners bool
 	// TunnelFlows makes a connection of the packets of an IP or GRE tunnel, as of
 	// those of any protocol without ports: for sources that do not look inside.
 	TunnelFlows bool
@@ -71,6 +74,7 @@ type Tracker struct {
 	warm        slab.Array[warm] // by the same index
 	cold        slab.Slab[cold]
 	extra       slab.Slab[extra]
+	owners      slab.Slab[bpf.Owner]
 	blocks      slab.Slab[block]
 	letters     slab.Slab[historyChunk]
 	tunnels     slab.Slab[tunnelState]
@@ -275,7 +279,7 @@ func (t *Tracker) packet(p *bpf.Packet, at lookedUp, l *layer) {
 		c = t.connectionAt(i)
 		if c.protocol == bpf.ProtocolTCP && l.depth == 0 && t.tcpInOrder(c.hot, side, p) {
 			t.tcpPayload(c, side, p)
-			t.finish(i, c)
+			t.finish(i, c, p)
 			return
 		}
 		if c.protocol == bpf.ProtocolTCP && c.tcpReused(p) {
@@ -303,11 +307,14 @@ func (t *Tracker) packet(p *bpf.Packet, at lookedUp, l *layer) {
 	default:
 		t.unknown(c, side, p)
 	}
-	t.finish(i, c)
+	t.finish(i, c, p)
 }
 
 // finish does what a packet has made necessary beyond its connection.
-func (t *Tracker) finish(i uint32, c connection) {
+func (t *Tracker) finish(i uint32, c connection, p *bpf.Packet) {
+	if p.Owner != nil {
+		t.own(c, p.Owner)
+	}
 	if t.idle != nil && c.bits&bitAnswered == 0 && c.bothSent() {
 		c.bits |= bitAnswered
 		t.idle.answered(i, t.now)
@@ -396,7 +403,7 @@ func (e *endpoint) openStream(protocol uint8) {
 
 // hasExtra tells whether connections have an extra part.
 func (t *Tracker) hasExtra() bool {
-	return t.config.LinkLayer || t.config.RoundTrips || t.config.KeyVLAN
+	return t.config.LinkLayer || t.config.RoundTrips || t.config.KeyVLAN || t.config.Owners
 }
 
 func (t *Tracker) addExtra(c connection, p *bpf.Packet) {
@@ -465,6 +472,7 @@ func (t *Tracker) remove(i uint32, c connection, cause Cause) {
 		t.cold.Put(c.cold)
 	}
 	if c.extra != 0 {
+		t.disown(c)
 		t.extra.Put(c.extra)
 	}
 	t.closeApplication(c, cause)

@@ -37,14 +37,14 @@ type logFlags struct {
 func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	f.format.of = []string{"text", "tsv", "json", "red"}
 	f.times.of = []string{"epoch", "millis", "iso8601"}
-	f.with.of = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "interface", "history", "uid"}
+	f.with.of = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "interface", "process", "history", "uid"}
 	f.trackFlags.register(fs, maxConnections, shards)
 	fs.Var(&f.format, "format", "how a connection becomes a line: text for people, tsv or json as in\n"+
 		"Zeek's conn.log, red as in the classic one (default text on a terminal,\notherwise tsv)")
 	fs.StringVar(&f.dir, "log-dir", "", "write `dir`/conn.log (red and text: red.TAG, text.TAG) instead of standard\n"+
 		"output; an existing file is left alone")
 	fs.Var(&f.with, "with", "add columns: mac, vlan, community-id (as in Zeek), rtt (of the handshake),\n"+
-		"counters (what the letters T, G, W, C stand for), loss (packets that conntap\nlost meanwhile), interface (where the first packet came from, live); to lines of red and text: history, uid")
+		"counters (what the letters T, G, W, C stand for), loss (packets that conntap\nlost meanwhile), interface (where the first packet came from, live),\nprocess (the local one that made it: pid, name, user, cgroup, container; live);\nto lines of red and text: history, uid")
 	f.profile = choice{connlog.Zeek8.String(), []string{connlog.Zeek8.String(), connlog.Bro26.String()}}
 	fs.Var(&f.profile, "profile", "whose conn.log tsv and json are: zeek-8 or bro-2.6")
 	fs.StringSliceVar(&f.fields, "fields", nil, "only these columns of tsv or json, such as ts,id.orig_h,conn_state: `list`")
@@ -168,6 +168,7 @@ func (f *logFlags) tracking() tracker.Config {
 	cfg.LinkLayer = chosen || f.with.has("mac") || f.with.has("vlan")
 	cfg.RoundTrips = chosen || f.with.has("rtt")
 	cfg.LongConnections = f.longConnections
+	cfg.Owners = f.wantsProcess()
 	return cfg
 }
 

@@ -78,6 +78,9 @@ func (f *readFlags) check() error {
 			return fmt.Errorf("%q is no file; if it is a packet filter: --filter '%s'", path, path)
 		}
 	}
+	if f.wantsProcess() {
+		return errors.New("--with process is for run: a capture file says nothing of processes")
+	}
 	return f.logFlags.check()
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"conntap/cmd/conntap/internal/hints"
+	"conntap/collector"
 	"conntap/tracker"
 	"conntap/tracker/connlog"
 )
@@ -19,6 +20,8 @@ type rowWriter struct {
 	// interfaceName is what the source calls the interface of a number; nil if no
 	// column wants it, or if nobody knows.
 	interfaceName func(number uint16) string
+	// cgroups is nil if no column wants it.
+	cgroups *collector.Cgroups
 
 	long *connlog.Writer // takes the interim records; nil if there are none
 
@@ -39,6 +42,9 @@ func (w *rowWriter) add(c *tracker.Conn) {
 	}
 	if w.interfaceName != nil {
 		c.InterfaceName = w.interfaceName(c.Interface)
+	}
+	if w.cgroups != nil && c.Owner.PID != 0 {
+		c.Cgroup = w.cgroups.Path(c.Owner.Cgroup)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -113,6 +113,9 @@ func (f *runFlags) check() error {
 	if f.tag == "" && f.files.rotates() {
 		f.tag = hostname() // the names of rotated files have the time
 	}
+	if f.wantsProcess() && f.capture.value == string(collector.CaptureAFPacket) {
+		return errors.New("--with process takes BPF: --capture afpacket knows no processes")
+	}
 	return f.logFlags.check()
 }
 
@@ -137,6 +140,7 @@ func run(f *runFlags) (err error) {
 	}
 	live := f.live()
 	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.wantsLinkLayer()
+	live.Owners = f.wantsProcess()
 	live.Selection, live.Warn = f.selection(), tell
 	source, err := collector.Open(live)
 	if err != nil {
@@ -157,6 +161,11 @@ func run(f *runFlags) (err error) {
 	}
 	if f.with.has("interface") || slices.Contains(f.fields, "interface") {
 		p.rows.interfaceName = source.InterfaceName
+	}
+	if f.wantsProcess() {
+		if p.rows.cgroups, err = collector.OpenCgroups(); err != nil {
+			return errors.Join(err, source.Close(), source.Close(), out.Close())
+		}
 	}
 	p.lineText = (&meter{at: p.started}).text
 	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source, devices) },

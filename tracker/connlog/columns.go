@@ -24,12 +24,13 @@ const (
 	History                           // red, text: the history, which tsv and json always have
 	UID                               // red, text: the uid, which tsv and json always have
 	NetworkInterface                  // interface
+	Process                           // pid, process, process_uid, cgroup, container
 
 	keyVLAN   // id.ctx.vlan, id.ctx.inner_vlan: Config.KeyVLAN's
 	forSensor // sensor: Config.Sensor's
 )
 
-var withNames = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid", "interface"}
+var withNames = []string{"mac", "vlan", "community-id", "rtt", "counters", "loss", "history", "uid", "interface", "process"}
 
 // ParseWith reads a comma-separated list of names such as "mac,vlan". The empty
 // string is the empty set.
@@ -131,6 +132,11 @@ var columns = []column{
 	{name: "lost_records", kind: kindCount, with: Loss, number: func(r *row) (uint64, bool) { return r.conn.LostRecords, r.conn.LostKnown }},
 	{name: "sensor", kind: kindFreeText, with: forSensor, text: func(b []byte, r *row) []byte { return append(b, r.sensor...) }},
 	{name: "interface", kind: kindFreeText, with: NetworkInterface, text: func(b []byte, r *row) []byte { return append(b, r.conn.InterfaceName...) }},
+	{name: "pid", kind: kindCount, with: Process, number: func(r *row) (uint64, bool) { return unlessZero(uint64(r.conn.Owner.PID)) }},
+	{name: "process", kind: kindFreeText, with: Process, text: func(b []byte, r *row) []byte { return appendProcess(b, &r.conn.Owner) }},
+	{name: "process_uid", kind: kindCount, with: Process, number: func(r *row) (uint64, bool) { return uint64(r.conn.Owner.UID), r.conn.Owner.PID != 0 }},
+	{name: "cgroup", kind: kindFreeText, with: Process, text: func(b []byte, r *row) []byte { return appendCgroup(b, r.conn) }},
+	{name: "container", kind: kindString, with: Process, text: func(b []byte, r *row) []byte { return append(b, containerOf(r.conn.Cgroup)...) }},
 }
 
 // FieldNames are the names of all columns, in the log's order.

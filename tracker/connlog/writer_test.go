@@ -138,7 +138,7 @@ func TestParse(t *testing.T) {
 		err  error
 		want string
 	}{
-		{withErr, `nothing is called "macs": known are mac, vlan, community-id, rtt, counters, loss, history, uid, interface`},
+		{withErr, `nothing is called "macs": known are mac, vlan, community-id, rtt, counters, loss, history, uid, interface, process`},
 		{formatErr, `no format is called "xml": known are text, tsv, json, red`},
 		{profileErr, `no profile is called "bro-2": known are zeek-8, bro-2.6`},
 		{timeErr, `no time format is called "": known are epoch, millis, iso8601`},

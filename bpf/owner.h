@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Who made a packet: the process that opened the socket that it left by. owner.bpf.c
+ * notes it in the socket, the capture program on egress reads it there. Go has no
+ * twin, as files have no sockets. */
+#ifndef CONNTAP_OWNER_H
+#define CONNTAP_OWNER_H
+
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "record.h"
+
+/* Key: a socket. Value: who opened it. What a listener accepts has the listener's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct block_owner);
+} owners SEC(".maps");
+
+/* Whether a packet is the socket's own. One that comes out of a tunnel device still
+ * has the socket of the packet inside, which its ports and protocol tell apart. */
+static __always_inline int is_made_by(const struct bpf_sock *sk, const struct record_head *head)
+{
+	if (sk->protocol != head->protocol)
+		return 0;
+	if (head->protocol != IPPROTO_TCP && head->protocol != IPPROTO_UDP)
+		return 1;
+	return sk->src_port == bpf_ntohs(head->src_port);
+}
+
+/* Stores the owner of a packet on egress, and tells whether it is known: not of a
+ * forwarded packet, nor of the kernel's own, nor of a SYN-ACK, which is sent before there
+ * is a socket. A global function, so that the verifier looks at it once. */
+__attribute__((noinline)) int copy_owner(struct __sk_buff *skb, const struct record_head *head,
+					 struct block_owner *to)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct block_owner *owner;
+
+	if (!sk || !head || !to)
+		return 0;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || !is_made_by(sk, head))
+		return 0;
+	owner = bpf_sk_storage_get(&owners, sk, 0, 0);
+	if (!owner)
+		return 0;
+	*to = *owner;
+	return 1;
+}
+
+#endif
