@@ -16,6 +16,9 @@ type Conn struct {
 	// at the first packet, so that a stepped clock never bends a duration.
 	ClockOffset int64
 
+	// Now is the tracker's time at which the row came out, ns of the same clock.
+	Now int64
+
 	// Orig and Resp are the two sides, after all role flips.
 	Orig, Resp Endpoint
 
@@ -90,6 +93,10 @@ type Endpoint struct {
 func (c *Conn) Duration() int64 {
 	return max(c.Last-c.Start, 0)
 }
+
+// OneSided tells whether a side sent no packet that counts: nobody answered, or only
+// answers were seen.
+func (c *Conn) OneSided() bool { return c.Orig.Packets == 0 || c.Resp.Packets == 0 }
 
 // State is Zeek's conn_state.
 type State uint8

@@ -12,6 +12,7 @@ func (t *Tracker) fillRow(c connection) {
 		UID:         t.uid(c),
 		Start:       c.start,
 		Last:        c.last,
+		Now:         t.now,
 		ClockOffset: t.offsets.At(c.offset).value,
 		Protocol:    c.protocol,
 		Interface:   c.nic,

@@ -22,7 +22,7 @@ import (
 type logFlags struct {
 	trackFlags
 	publishFlags
-	longFlags
+	rowFlags
 	format, times choice
 	profile       choice
 	account       choice
@@ -57,7 +57,7 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	f.account = choice{"short", []string{"short", "full"}}
 	fs.Var(&f.account, "account", "what is said at the end of where all packets went: short: what is out of the\n"+
 		"ordinary; full: all, by interface, hook and CPU")
-	f.longFlags.register(fs)
+	f.rowFlags.register(fs)
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no account, no hints, no status line")
 }
 
@@ -81,7 +81,7 @@ func (f *logFlags) check() error {
 	if err := f.publishFlags.check(); err != nil {
 		return err
 	}
-	if err := f.longFlags.check(f.dir); err != nil {
+	if err := f.rowFlags.check(f.dir); err != nil {
 		return err
 	}
 	cfg, err := f.config()
@@ -145,7 +145,7 @@ func (f *logFlags) open(create func(*output, string, connlog.Config) (*connlog.W
 	out := newOutput(f.quiet)
 	log, err := create(out, connlog.FileName(cfg.Format, f.tag), cfg)
 	if err == nil {
-		err = f.longFlags.open(out, f.dir, f.tag, cfg)
+		err = f.rowFlags.open(out, f.dir, f.tag, cfg)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, out.Close())

@@ -28,7 +28,7 @@ func (f *runFlags) snapshot(p *pipeline, source collector.LiveSource, devices *c
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(),
 		Latency: source.Latency(), Late: source.Stats().Late,
 		Connections: p.tracker.Stats(), MaxConnections: f.maxConnections, Sample: uint32(f.sample),
-		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(),
+		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(), HeldBack: p.rows.limit.rows.Load(),
 		Log: p.out.state(),
 	}
 }

@@ -26,6 +26,8 @@ type output struct {
 	longLog *connlog.Writer
 
 	dir *connlog.Directory // of run: the logs that may never hold rows up
+	// rowsPerSecond is how many rows of one-sided connections are written; 0: all.
+	rowsPerSecond uint64
 }
 
 func newOutput(quiet bool) *output {

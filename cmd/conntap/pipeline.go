@@ -61,7 +61,7 @@ func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *c
 		source: source, rows: &rowWriter{log: log, long: out.longLog}, out: out,
 		started: time.Now(), onTerminal: isTerminal(os.Stderr), health: health.New(),
 	}
-	p.rows.hints.Written = log.Written
+	p.rows.hints.Written, p.rows.limit.most = log.Written, out.rowsPerSecond
 	p.tracker = tracker.NewShards(cfg, shards, p.rows.add)
 	return p
 }
@@ -167,10 +167,11 @@ func sourceError(err error) error {
 	return err
 }
 
-// logged is the number of connections in the log.
+// logged is the number of connections in the log, or nearly there.
 func (p *pipeline) logged() uint64 {
-	stats := p.tracker.Stats()
-	return stats.Opened - stats.Open
+	held, stats := p.rows.limit.rows.Load(), p.tracker.Stats()
+	closed := stats.Opened - stats.Open
+	return closed - min(held, closed) // rows may be ahead of the account
 }
 
 // show puts text into the status line.

@@ -130,6 +130,7 @@ func read(f *readFlags) error {
 		Title: f.title(p, summary), Size: summary.Size, Frames: p.source.Stats(),
 		First: summary.First, Last: summary.Last,
 		Connections: p.tracker.Stats(), Gapped: p.rows.gapped, Omitted: p.rows.log.Omitted(), Elapsed: time.Since(p.started),
+		HeldRows: p.rows.limit.rows.Load(), HeldPackets: p.rows.limit.packets.Load(),
 		Full:   f.account.value == "full",
 		Sample: uint32(f.sample),
 	}

@@ -23,6 +23,8 @@ type rowWriter struct {
 	// cgroups is nil if no column wants it.
 	cgroups *collector.Cgroups
 
+	limit rowLimit
+
 	long *connlog.Writer // takes the interim records; nil if there are none
 
 	written, unwritten atomic.Uint64 // connections that the log took, and did not take
@@ -56,6 +58,9 @@ func (w *rowWriter) add(c *tracker.Conn) {
 		w.gapped++
 	}
 	w.hints.Add(c)
+	if w.limit.holds(c) {
+		return
+	}
 	if w.err == nil {
 		w.err = w.log.Write(c)
 	}

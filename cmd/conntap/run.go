@@ -186,6 +186,7 @@ func run(f *runFlags) (err error) {
 	account := &screen.Account{
 		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.rows.gapped,
 		Omitted: p.rows.log.Omitted(), Dropped: p.out.state().Dropped, Live: true, Full: f.account.value == "full",
+		HeldRows: p.rows.limit.rows.Load(), HeldPackets: p.rows.limit.packets.Load(),
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(), Latency: source.Latency(),
 		Sample: uint32(f.sample),
 	}
@@ -237,6 +238,7 @@ func (m *meter) text(p *pipeline) string {
 		Open:       p.tracker.Stats().Open,
 		Logged:     p.logged(),
 		Lost:       frames.Lost,
+		Held:       p.rows.limit.rows.Load(),
 	}
 	*m = meter{now, frames.Seen, p.tracker.Stats().IPBytes}
 	return status.String()

@@ -38,6 +38,8 @@ type Snapshot struct {
 	Rows, LogErrors uint64
 	// Log is how writing to the log's files goes; zero without files.
 	Log connlog.DirectoryState
+	// HeldBack is how many the limit of rows kept out of the log.
+	HeldBack uint64
 }
 
 // family is one metric: a name, and a value for each set of labels.
@@ -261,6 +263,10 @@ var families = []family{
 	{
 		"conntap_log_rows_total", "Connections handed to the log.",
 		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.Rows)) },
+	},
+	{
+		"conntap_log_held_back_total", "One-sided connections without a row in the log, by --max-rows-per-second.",
+		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.HeldBack)) },
 	},
 	{
 		"conntap_log_errors_total", "Connections that the log could not take.",

@@ -26,7 +26,7 @@ func sample() *Snapshot {
 	s := &Snapshot{
 		Devices: []collector.DeviceDrops{{Interface: "eth0", Dropped: 4, Missed: 5, FIFO: 6}},
 		Rings:   []collector.RingFill{{CPU: -1, Used: 1, Highest: 2, Size: 4096}, {CPU: 1, Used: 3, Highest: 4, Size: 4096}},
-		Late:    7, MaxConnections: 1000, Rows: 21, LogErrors: 2,
+		Late:    7, MaxConnections: 1000, Rows: 21, LogErrors: 2, HeldBack: 3,
 	}
 	for cpu := range 2 {
 		h := collector.HookStats{Interface: "eth0", Hook: bpf.HookXDP, CPU: cpu}
@@ -40,7 +40,7 @@ func sample() *Snapshot {
 	c := &s.Connections
 	c.Records, c.Joined, c.Notes, c.Packets, c.Counted, c.Fragments = 30, 1, 2, 29, 20, 9
 	c.Datagrams, c.Unreadable, c.Incomplete = 3, 1, 1
-	c.Opened, c.Open = 23, 2
+	c.Opened, c.Open, c.Interim = 23, 2, 4
 	c.Closed[tracker.CauseEnd] = 21
 	c.Logged[tracker.TransportTCP][tracker.SF], c.Logged[tracker.TransportICMP][tracker.OTH] = 20, 1
 	return s
@@ -125,6 +125,8 @@ func TestValues(t *testing.T) {
 		`conntap_log_backlog_bytes 4`,
 		`conntap_log_backlog_limit_bytes 5`,
 		`conntap_log_writable 0`,
+		`conntap_log_held_back_total 3`,
+		`conntap_interim_records_total 4`,
 		`go_goroutines `,
 		`process_open_fds `,
 	} {

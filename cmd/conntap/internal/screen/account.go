@@ -32,6 +32,9 @@ type Account struct {
 	Omitted uint64
 	// Dropped is how many rows were dropped, as the log's disk did not take them.
 	Dropped uint64
+	// HeldRows and HeldPackets are the connections that the limit of rows kept out of
+	// the log, and their packets.
+	HeldRows, HeldPackets uint64
 	// Sample says that one connection in so many was recorded; 0 and 1: all.
 	Sample uint32
 	// Elapsed is how long reading took; 0 for live capture.
@@ -61,7 +64,7 @@ func (a *Account) WriteTo(w io.Writer) (int64, error) {
 	a.writePackets(&b)
 	a.writeSample(&b)
 	a.writeConnections(&b)
-	a.writeInterim(&b)
+	a.writeRows(&b)
 	a.writeDamage(&b)
 	a.writeRings(&b)
 	a.writeSpeed(&b)
@@ -112,8 +115,12 @@ func (a *Account) writeConnections(b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
-// writeInterim counts what is in a log of its own, and in no sum.
-func (a *Account) writeInterim(b *strings.Builder) {
+// writeRows counts the rows that there are beside one per connection, or are not.
+func (a *Account) writeRows(b *strings.Builder) {
+	if a.HeldRows > 0 {
+		fmt.Fprintf(b, "  of these without a row, by --max-rows-per-second: %s, one-sided, with %s\n",
+			Count(a.HeldRows), Plural(a.HeldPackets, "packet"))
+	}
 	if n := a.Connections.Interim; n > 0 {
 		fmt.Fprintf(b, "  %s of long connections, beside them\n", Plural(n, "interim record"))
 	}

@@ -79,12 +79,18 @@ type Status struct {
 	Open uint64
 	// Logged and Lost count connections and packets since the start.
 	Logged, Lost uint64
+	// Held is how many connections the limit of rows kept out of the log.
+	Held uint64
 }
 
 // String is the line's text.
 func (s Status) String() string {
-	return fmt.Sprintf("%s  %s  open %s  logged %s  lost %s", Rate(s.PacketRate, "pps"),
+	text := fmt.Sprintf("%s  %s  open %s  logged %s  lost %s", Rate(s.PacketRate, "pps"),
 		Rate(s.BitRate, "bit/s"), Count(s.Open), Count(s.Logged), Count(s.Lost))
+	if s.Held > 0 {
+		text += "  held back " + Count(s.Held)
+	}
+	return text
 }
 
 // Progress is the text of the progress bar of a long read.

@@ -224,7 +224,11 @@ func TestNoLine(t *testing.T) {
 
 func TestLineTexts(t *testing.T) {
 	tests := []struct{ got, want string }{
-		{Status{12_400, 81e6, 214, 1032, 0}.String(), "12.4 kpps  81.0 Mbit/s  open 214  logged 1,032  lost 0"},
+		{
+			Status{PacketRate: 12_400, BitRate: 81e6, Open: 214, Logged: 1032}.String(),
+			"12.4 kpps  81.0 Mbit/s  open 214  logged 1,032  lost 0",
+		},
+		{Status{Lost: 1, Held: 2000}.String(), "0 pps  0 bit/s  open 0  logged 0  lost 1  held back 2,000"},
 		{
 			Progress{Done: 500, Total: 1000, Packets: 3000, Connections: 1, Elapsed: 65 * time.Second}.String(),
 			"[==========          ]  50 %  3,000 packets  1 connection  1:05 left",

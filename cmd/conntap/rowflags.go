@@ -14,27 +14,35 @@ import (
 	"conntap/tracker/connlog"
 )
 
-// longFlags say which connections get interim records.
-type longFlags struct {
-	longConnections durations
+// rowFlags say which connections have more rows than one, or none.
+type rowFlags struct {
+	longConnections  durations
+	maxRowsPerSecond int
 }
 
-func (f *longFlags) register(fs *pflag.FlagSet) {
+func (f *rowFlags) register(fs *pflag.FlagSet) {
 	fs.Var(&f.longConnections, "long-connections", "write a connection as far as it is known to conn_long.log in --log-dir, each time\n"+
 		"it has been open for so long, such as 10m,1h,12h,1d, and from the last of these on\n"+
 		"each time that much again; its row in conn.log comes at its end as ever")
+	fs.IntVar(&f.maxRowsPerSecond, "max-rows-per-second", 0, "of connections in which one side alone was seen, as in floods and scans, log so\n"+
+		"many a second at most and count the rest; 0 for all")
 }
 
-// check finds what the flags can't mean with a log directory.
-func (f *longFlags) check(dir string) error {
+// check finds what the flags can't mean, with a log directory or "".
+func (f *rowFlags) check(dir string) error {
+	if f.maxRowsPerSecond < 0 {
+		return fmt.Errorf("--max-rows-per-second %d: want 0 or more", f.maxRowsPerSecond)
+	}
 	if len(f.longConnections) > 0 && dir == "" {
 		return errors.New("--long-connections writes a second log: say where by --log-dir DIR")
 	}
 	return nil
 }
 
-// open opens the log of interim records beside that of connections.
-func (f *longFlags) open(out *output, dir, tag string, cfg connlog.Config) (err error) {
+// open has the output do what the flags say, and opens the log of interim records
+// beside that of connections.
+func (f *rowFlags) open(out *output, dir, tag string, cfg connlog.Config) (err error) {
+	out.rowsPerSecond = uint64(f.maxRowsPerSecond)
 	if len(f.longConnections) == 0 {
 		return nil
 	}
