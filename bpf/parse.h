@@ -69,6 +69,23 @@ static __always_inline int is_direction_port(__be16 port)
 	       port == bpf_htons(5353) || port == bpf_htons(5355);
 }
 
+#define PORT_BIT(port) (1ULL << ((port) >> 8 & 63))
+
+/* The ports of both lists, by six bits of each. */
+#define PORT_BITS                                                                                  \
+	(PORT_BIT(53) | PORT_BIT(5353) | PORT_BIT(PORT_VXLAN) | PORT_BIT(PORT_GENEVE) |            \
+	 PORT_BIT(PORT_GTP_USER) | PORT_BIT(PORT_GTP_CONTROL) | PORT_BIT(PORT_TEREDO) |            \
+	 PORT_BIT(PORT_AYIYA) | PORT_BIT(PORT_GRE))
+
+/* Whether a port may be a direction port, or that of a tunnel: most datagrams are
+ * spared some twenty comparisons. */
+static __always_inline int may_be_listed(const struct udphdr *uh)
+{
+	const __u8 *source = (void *)&uh->source, *dest = (void *)&uh->dest;
+
+	return (PORT_BITS >> (*source & 63) | PORT_BITS >> (*dest & 63)) & 1;
+}
+
 /* Whether a transport header of `minimum` bytes has room (Zeek:
  * IPBasedAnalyzer.cc, CheckHeaderTrunc). */
 static __always_inline int has_transport(const struct frame *f, __u32 minimum)
@@ -127,7 +144,7 @@ static __always_inline void fill_udp(struct frame *f, struct record_head *head,
 	if (config.verify)
 		*check = uh->check;
 	head->header_length = f->offset - f->ip_offset + sizeof(*uh);
-	if (is_direction_port(uh->source) || is_direction_port(uh->dest))
+	if (may_be_listed(uh) && (is_direction_port(uh->source) || is_direction_port(uh->dest)))
 		f->payload = PAYLOAD_DIRECTION;
 }
 
@@ -168,7 +185,7 @@ static __always_inline enum reason direct_tunnel(const struct frame *f, const st
 
 	if (!config.tunnels || !config.layers)
 		return REASON_NONE;
-	if (tunnel_on_port(uh->dest) || tunnel_on_port(uh->source))
+	if (may_be_listed(uh) && (tunnel_on_port(uh->dest) || tunnel_on_port(uh->source)))
 		return PARSE_TUNNEL;
 	return may_be_tunnel(payload, length, cursor->end) ? PARSE_TUNNEL : REASON_NONE;
 }
