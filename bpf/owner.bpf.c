@@ -91,11 +91,11 @@ static __always_inline void describe(struct block_owner *owner, struct task_stru
 static __always_inline int note_caller(struct bpf_sock *sk)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct block_owner owner = {};
+	struct socket_owner noted = {};
 
 	if (!(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
-		describe(&owner, task);
-		bpf_sk_storage_get(&owners, sk, &owner, BPF_SK_STORAGE_GET_F_CREATE);
+		describe(&noted.owner, task);
+		bpf_sk_storage_get(&owners, sk, &noted, BPF_SK_STORAGE_GET_F_CREATE);
 	}
 	return 1; /* it may go on */
 }
@@ -130,11 +130,11 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MPTCP_SOCKETS_MAX);
 	__type(key, __u64);
-	__type(value, struct block_owner);
+	__type(value, struct socket_owner);
 } mptcp_owners SEC(".maps");
 
 /* Notes who has a Multipath TCP socket open, for conntap_owner_tcp. */
-static __always_inline void note_mptcp(struct sock *sk, const struct block_owner *owner)
+static __always_inline void note_mptcp(struct sock *sk, const struct socket_owner *noted)
 {
 	struct mptcp_sock *mptcp = (void *)sk;
 	__u64 key;
@@ -142,7 +142,7 @@ static __always_inline void note_mptcp(struct sock *sk, const struct block_owner
 	if (!bpf_core_field_exists(mptcp->first))
 		return; /* the kernel has no such protocol */
 	key = (__u64)BPF_CORE_READ(mptcp, first);
-	bpf_map_update_elem(&mptcp_owners, &key, owner, BPF_NOEXIST);
+	bpf_map_update_elem(&mptcp_owners, &key, noted, BPF_NOEXIST);
 }
 
 /* The process of an open file becomes the owner of the socket behind it, unless that has
@@ -153,7 +153,7 @@ int conntap_owner_files(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct block_owner owner = {};
+	struct socket_owner noted = {};
 	struct socket *socket;
 	struct sock *sk;
 
@@ -167,10 +167,10 @@ int conntap_owner_files(struct bpf_iter__task_file *ctx)
 		return 0;
 	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6)
 		return 0;
-	describe(&owner, task);
-	bpf_sk_storage_get(&owners, sk, &owner, BPF_SK_STORAGE_GET_F_CREATE);
+	describe(&noted.owner, task);
+	bpf_sk_storage_get(&owners, sk, &noted, BPF_SK_STORAGE_GET_F_CREATE);
 	if (sk->sk_protocol == IPPROTO_MPTCP)
-		note_mptcp(sk, &owner);
+		note_mptcp(sk, &noted);
 	return 0;
 }
 
@@ -180,13 +180,13 @@ SEC("iter/tcp")
 int conntap_owner_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *sk = ctx->sk_common;
-	struct block_owner *owner;
+	struct socket_owner *noted;
 	__u64 key = (__u64)sk;
 
 	if (!sk)
 		return 0;
-	owner = bpf_map_lookup_elem(&mptcp_owners, &key);
-	if (owner)
-		bpf_sk_storage_get(&owners, sk, owner, BPF_SK_STORAGE_GET_F_CREATE);
+	noted = bpf_map_lookup_elem(&mptcp_owners, &key);
+	if (noted)
+		bpf_sk_storage_get(&owners, sk, noted, BPF_SK_STORAGE_GET_F_CREATE);
 	return 0;
 }

@@ -119,6 +119,8 @@ struct record_head {
 	__u32 ack; /* TCP acknowledgment number, as it stands, ACK flag or not */
 };
 
+#define TCP_FLAG_SYN_BYTE 0x02 /* of record_head.tcp_flags */
+
 struct record_ipv4 {
 	__be32 src;
 	__be32 dst;

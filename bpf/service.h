@@ -6,8 +6,6 @@
 
 #include "layer.h"
 
-#define TCP_FLAG_SYN_BYTE 0x02 /* of record_head.tcp_flags */
-
 static __always_inline __u64 join(__be32 high, __be32 low)
 {
 	return (__u64)high << 32 | low;

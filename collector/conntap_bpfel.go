@@ -13,14 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type conntapBlockOwner struct {
-	_      structs.HostLayout
-	Pid    uint32
-	Uid    uint32
-	Cgroup uint64
-	Comm   [16]uint8
-}
-
 type conntapConfig struct {
 	_           structs.HostLayout
 	Interface   uint16
@@ -69,6 +61,19 @@ type conntapPending struct {
 	_        structs.HostLayout
 	SinceNs  uint64
 	Reserved [7]uint64
+}
+
+type conntapSocketOwner struct {
+	_     structs.HostLayout
+	Owner struct {
+		_      structs.HostLayout
+		Pid    uint32
+		Uid    uint32
+		Cgroup uint64
+		Comm   [16]uint8
+	}
+	Said   uint32
+	SaidAt uint32
 }
 
 type conntapStaging struct {
@@ -142,7 +147,13 @@ type conntapStaging struct {
 			Reserved uint16
 			Id       uint32
 		}
-		Owner conntapBlockOwner
+		Owner struct {
+			_      structs.HostLayout
+			Pid    uint32
+			Uid    uint32
+			Cgroup uint64
+			Comm   [16]uint8
+		}
 	}
 	Frame struct {
 		_            structs.HostLayout

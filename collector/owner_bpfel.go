@@ -13,12 +13,17 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type ownerBlockOwner struct {
-	_      structs.HostLayout
-	Pid    uint32
-	Uid    uint32
-	Cgroup uint64
-	Comm   [16]uint8
+type ownerSocketOwner struct {
+	_     structs.HostLayout
+	Owner struct {
+		_      structs.HostLayout
+		Pid    uint32
+		Uid    uint32
+		Cgroup uint64
+		Comm   [16]uint8
+	}
+	Said   uint32
+	SaidAt uint32
 }
 
 // Names of all BPF objects in the ELF.
