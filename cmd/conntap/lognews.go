@@ -40,7 +40,7 @@ func complaint(s connlog.DirectoryState) string {
 		text += "; dropped so far: " + screen.Plural(s.Dropped, "row")
 	}
 	if s.Err == nil {
-		return "log: the disk is too slow: " + text + ". A larger --log-backlog bridges more"
+		return "log: the disk did not keep up: " + text + ". A larger --log-backlog bridges more"
 	}
 	return fmt.Sprintf("log: %v (since %s): %s. As soon as it can be written to, it goes on by itself", s.Err, s.Since.Format(time.TimeOnly), text)
 }

@@ -19,7 +19,7 @@ const (
 	lookAround = time.Second
 	// firstPause and longestPause are between tries after an error.
 	firstPause, longestPause = 100 * time.Millisecond, 2 * time.Second
-	// closePatience is how long Close waits for a disk that takes nothing.
+	// closePatience is how long Close waits without anything being written.
 	closePatience = 5 * time.Second
 )
 
@@ -52,7 +52,8 @@ type Directory struct {
 	backlog *backlog
 	janitor *janitor
 
-	progress atomic.Int64 // bytes written, and files ended
+	progress atomic.Int64  // bytes written, and files ended
+	patience time.Duration // of Close, with a disk that takes nothing
 	closing  chan struct{}
 	gaveUp   chan struct{}
 	done     chan struct{} // nil until there is a log
@@ -76,7 +77,7 @@ func OpenDirectory(path string, cfg DirectoryConfig) (*Directory, error) {
 	}
 	d := &Directory{
 		path: path, cfg: cfg, backlog: newBacklog(cfg.Backlog),
-		closing: make(chan struct{}), gaveUp: make(chan struct{}),
+		patience: closePatience, closing: make(chan struct{}), gaveUp: make(chan struct{}),
 	}
 	made, err := d.enter()
 	if err != nil {
@@ -221,7 +222,7 @@ func (d *Directory) run() {
 	defer close(d.done)
 	closing := d.closing
 	var pause time.Duration
-	for {
+	for !d.hasGivenUp() {
 		ending := closing == nil
 		err := d.work(ending)
 		d.report(err)
@@ -238,8 +239,17 @@ func (d *Directory) run() {
 		case <-closing:
 			closing = nil
 		case <-d.gaveUp:
-			return
 		}
+	}
+}
+
+// hasGivenUp tells whether Close has returned.
+func (d *Directory) hasGivenUp() bool {
+	select {
+	case <-d.gaveUp:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -342,7 +352,7 @@ func (d *Directory) await() error {
 		select {
 		case <-d.done:
 			return nil
-		case <-time.After(closePatience):
+		case <-time.After(d.patience):
 		}
 		before := progress
 		if progress = d.progress.Load(); progress == before {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fakeClock is a clock that tests set.
@@ -132,7 +134,7 @@ func ports(t *testing.T, path string) (ports []string) {
 			port, _, _ := strings.Cut(rest, ",")
 			ports = append(ports, port)
 		case strings.Contains(line, "\t"):
-			ports = append(ports, strings.Split(line, "\t")[5])
+			ports = append(ports, strings.TrimSpace(strings.Split(line, "\t")[5]))
 		default:
 			ports = append(ports, strings.Fields(line)[2])
 		}
@@ -431,5 +433,64 @@ func TestDirectoryAddNoAllocation(t *testing.T) {
 	round()
 	if n := testing.AllocsPerRun(100, round); n > 2 { // the block and the list
 		t.Errorf("want 2 allocations for ten times lines, got %v", n)
+	}
+}
+
+// TestSlowDisk has a pipe that nobody reads in the place of a disk that hangs: whoever
+// has rows never waits, what does not fit is counted, and all goes on when the disk does.
+func TestSlowDisk(t *testing.T) {
+	d := openDirectory(t, t.TempDir(), DirectoryConfig{Backlog: 100_000})
+	w := d.newTestWriter(t, "conn.log", JSON)
+	read := hang(t, d)
+	const rows = 1500
+	for i := range rows {
+		logRow(t, w, uint16(i))
+	}
+	state := d.State()
+	if state.Dropped == 0 || state.Waiting < 90_000 || state.Waiting > state.Limit {
+		t.Errorf("want rows dropped, and nearly %d bytes that wait, got %+v", state.Limit, state)
+	}
+	lines := make(chan int)
+	go func() {
+		text, _ := io.ReadAll(read)
+		lines <- strings.Count(string(text), "\n")
+	}()
+	written(t, d)
+	closeDirectory(t, d)
+	if got := <-lines; uint64(got)+d.State().Dropped != rows {
+		t.Errorf("want %d rows, got %d written and %d dropped", rows, got, d.State().Dropped)
+	}
+}
+
+// hang puts a pipe in the place of the file of d's only log.
+func hang(t *testing.T, d *Directory) (read *os.File) {
+	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = read.Close() })
+	if err := unix.Dup2(int(write.Fd()), int(d.logs[0].file.file.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	return read
+}
+
+// TestCloseWithoutDisk: the end does not wait for a disk that hangs, and says what was
+// not written.
+func TestCloseWithoutDisk(t *testing.T) {
+	d := openDirectory(t, t.TempDir(), DirectoryConfig{Backlog: 1 << 20})
+	w := d.newTestWriter(t, "conn.log", JSON)
+	hang(t, d)
+	d.patience = 50 * time.Millisecond
+	const rows = 2000
+	for range rows {
+		logRow(t, w, 80)
+	}
+	err := d.Close()
+	want := fmt.Sprintf("%d rows were not written: ", d.State().Dropped)
+	if err == nil || !strings.Contains(err.Error(), want) || d.State().Dropped < rows/2 {
+		t.Errorf("want %q and most of %d rows, got %v", want, rows, err)
 	}
 }
