@@ -25,12 +25,12 @@ type logFlags struct {
 	rowFlags
 	format, times choice
 	profile       choice
-	account       choice
-	with          choices
-	fields        []string
-	dir, tag      string
-	local, near   string
-	quiet         bool
+	accountFlag
+	with        choices
+	fields      []string
+	dir, tag    string
+	local, near string
+	quiet       bool
 }
 
 // register adds the flags. maxConnections and shards are the defaults of those.
@@ -54,9 +54,7 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	fs.StringVar(&f.near, "neighbor-nets", "", "networks whose connections red flags with U: `list`")
 	f.publishFlags.register(fs)
 	fs.StringVar(&f.tag, "tag", "", "`name` at the end of the names of red and text files\n(default HOST.YY-MM-DD_HH.MM.SS)")
-	f.account = choice{"short", []string{"short", "full"}}
-	fs.Var(&f.account, "account", "what is said at the end of where all packets went: short: what is out of the\n"+
-		"ordinary; full: all, by interface, hook and CPU")
+	f.accountFlag.register(fs)
 	f.rowFlags.register(fs)
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no account, no hints, no status line")
 }

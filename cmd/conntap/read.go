@@ -131,7 +131,7 @@ func read(f *readFlags) error {
 		First: summary.First, Last: summary.Last,
 		Connections: p.tracker.Stats(), Gapped: p.rows.gapped, Omitted: p.rows.log.Omitted(), Elapsed: time.Since(p.started),
 		HeldRows: p.rows.limit.rows.Load(), HeldPackets: p.rows.limit.packets.Load(),
-		Full:   f.account.value == "full",
+		Full:   f.full(),
 		Sample: uint32(f.sample),
 	}
 	skipped := &account.Frames.Skipped

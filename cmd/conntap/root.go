@@ -77,6 +77,7 @@ func newRootCommand() *cobra.Command {
 exactly as Zeek's conn.log says it.`,
 		Example: `  conntap read capture.pcap            # a capture file; no privileges needed
   sudo conntap run -i eth0             # live, until Ctrl-C
+  sudo conntap top -i eth0             # watch it on the terminal
   sudo conntap check -i eth0           # can this machine do it, and how?
   conntap explain RSTO ShADadtR        # what does that mean?
   sudo conntap bench                   # how fast is it here?
@@ -93,7 +94,7 @@ exactly as Zeek's conn.log says it.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddCommand(newReadCommand(), newRunCommand(), newCheckCommand(), newExplainCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newReadCommand(), newRunCommand(), newTopCommand(), newCheckCommand(), newExplainCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }
 

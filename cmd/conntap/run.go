@@ -185,7 +185,7 @@ func run(f *runFlags) (err error) {
 	}
 	account := &screen.Account{
 		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.rows.gapped,
-		Omitted: p.rows.log.Omitted(), Dropped: p.out.state().Dropped, Live: true, Full: f.account.value == "full",
+		Omitted: p.rows.log.Omitted(), Dropped: p.out.state().Dropped, Live: true, Full: f.full(),
 		HeldRows: p.rows.limit.rows.Load(), HeldPackets: p.rows.limit.packets.Load(),
 		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(), Latency: source.Latency(),
 		Sample: uint32(f.sample),
