@@ -2,6 +2,7 @@
 
 VERSION  ?= $(shell git describe --tags 2>/dev/null)
 FUZZTIME ?= 60s
+FUZZREST ?= $(FUZZTIME)
 SMP      ?= 2
 
 C_FILES  = bpf/*.c bpf/*.h
@@ -25,7 +26,7 @@ test-kernel: ## run the tests in Debian's kernel 6.1 under QEMU (SMP=2)
 	SMP=$(SMP) hack/testkernel/run
 
 fuzz: ## run every fuzz target, two at a time (FUZZTIME=60s each)
-	hack/fuzz.sh $(FUZZTIME)
+	hack/fuzz.sh $(FUZZTIME) $(FUZZREST)
 
 bench: build ## measure: Go benchmarks, beside softflowd and argus, memory per connection
 	@hack/setup.sh bench
