@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"conntap/bpf"
+	"conntap/collector/host"
 )
 
 // Check says whether packets can be captured on the interface called name with
@@ -134,41 +134,13 @@ func clockReport() ClockReport {
 }
 
 func ringReport() (RingReport, error) {
-	cpus, err := ebpf.PossibleCPU()
-	if err != nil {
-		return RingReport{}, fmt.Errorf("counting CPUs: %w", err)
-	}
-	size, err := ringSize(0, cpus, cpus)
+	cpus, bytes, err := RingBytes(0)
 	if err != nil {
 		return RingReport{}, err
 	}
-	var system unix.Sysinfo_t
-	if err := unix.Sysinfo(&system); err != nil {
-		return RingReport{}, fmt.Errorf("asking for the machine's memory: %w", err)
-	}
 	return RingReport{
-		CPUs: cpus, Bytes: uint64(size) * uint64(cpus), Memory: uint64(system.Totalram) * uint64(system.Unit), MemoryLimit: memoryLimit(),
+		CPUs: cpus, Bytes: uint64(bytes), Memory: host.Memory(), MemoryLimit: host.OwnGroup().MemoryLimit(),
 	}, nil
-}
-
-// memoryLimit is the tightest limit of the process's control group (version 2)
-// and those around it, bytes; 0 if there is none.
-func memoryLimit() uint64 {
-	_, group, found := strings.Cut("\n"+readWord("/proc/self/cgroup"), "\n0::")
-	if !found {
-		return 0
-	}
-	group, _, _ = strings.Cut(group, "\n")
-	var tightest uint64
-	for ; ; group = group[:strings.LastIndexByte(group, '/')] {
-		limit, err := strconv.ParseUint(readWord("/sys/fs/cgroup"+group+"/memory.max"), 10, 64)
-		if err == nil && (tightest == 0 || limit < tightest) {
-			tightest = limit
-		}
-		if !strings.Contains(group, "/") {
-			return tightest
-		}
-	}
 }
 
 // expect writes down what the plan would come to.

@@ -85,3 +85,13 @@ func pause(d time.Duration) error {
 }
 
 func (p *ringPoll) close() error { return unix.Close(p.epoll) }
+
+// RingBytes is how many bytes the rings of all CPUs take together if wish is
+// [LiveConfig].RingBytes, and how many CPUs there may be.
+func RingBytes(wish int) (cpus, bytes int, err error) {
+	if cpus, err = ebpf.PossibleCPU(); err != nil {
+		return 0, 0, fmt.Errorf("counting CPUs: %w", err)
+	}
+	size, err := ringSize(wish, cpus, cpus)
+	return cpus, cpus * int(size), err
+}

@@ -81,7 +81,7 @@ func (f *benchFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.Duration, "duration", 3*time.Second, "how long a run takes")
 	fs.IntVar(&f.Rounds, "rounds", 3, "how often each way in is measured")
 	fs.IntVar(&f.Producers, "producers", 1, "how many CPUs make frames")
-	fs.IntVar(&f.shards, "shards", max(1, min(runtime.NumCPU()-1, shardsMax)), "track connections on so many goroutines, as run does")
+	fs.IntVar(&f.shards, "shards", max(1, min(runtime.GOMAXPROCS(0)-1, shardsMax)), "track connections on so many goroutines, as run does")
 	fs.BoolVar(&f.Baseline, "baseline", true, "measure a program that only reads the clock and drops, too")
 	fs.BoolVar(&f.Search, "lossless", true, "search for the highest rate without loss")
 	fs.StringVarP(&f.Interface, "interface", "i", "", "measure on interface `name`, with the traffic that there is")

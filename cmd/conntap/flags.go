@@ -77,7 +77,7 @@ func (b *byteSize) Type() string { return "size" }
 
 // Set takes the flag's value from the command line.
 func (b *byteSize) Set(s string) error {
-	n, err := parseSize(s, 31)
+	n, err := parseSize(s, min(62, strconv.IntSize-1))
 	*b = byteSize(n)
 	return err
 }

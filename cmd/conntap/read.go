@@ -59,7 +59,7 @@ logs what was read so far and exits 0.`,
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
-	f.logFlags.register(fs, 0, runtime.NumCPU())
+	f.logFlags.register(fs, 0, runtime.GOMAXPROCS(0))
 	fs.BoolVar(&f.assumePayload, "assume-payload", false, "take packets that a snap length cut as captured whole")
 	fs.BoolVarP(&f.ignoreChecksums, "ignore-checksums", "C", false, "take packets with a wrong checksum as sound")
 	fs.StringArrayVarP(&f.files, "read", "r", nil, "capture `file`, the same as an argument")

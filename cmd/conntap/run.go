@@ -26,16 +26,10 @@ type runFlags struct {
 	configFlags
 	logFlags
 	captureFlags
-	files   fileFlags
+	files fileFlags
+	memoryFlags
 	metrics string // address; "" for none
 }
-
-const (
-	defaultMaxConnections = 1_000_000
-	// connectionBytes is what a live connection takes, as a rule, hash table,
-	// timers and link layer included (hack/memory.sh measures it).
-	connectionBytes = 300
-)
 
 func newRunCommand() *cobra.Command {
 	c, _ := runCommand()
@@ -82,7 +76,8 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	fs.SortFlags = false
 	f.captureFlags.register(fs)
 	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
-	f.logFlags.register(fs, defaultMaxConnections, runtime.NumCPU()-1)
+	f.memoryFlags.register(fs)
+	f.logFlags.register(fs, defaultMaxConnections, runtime.GOMAXPROCS(0)-1)
 	f.files.register(fs)
 	f.configFlags.register(fs)
 	return c, f
@@ -116,7 +111,10 @@ func (f *runFlags) check() error {
 	if f.wantsProcess() && f.capture.value == string(collector.CaptureAFPacket) {
 		return errors.New("--with process takes BPF: --capture afpacket knows no processes")
 	}
-	return f.logFlags.check()
+	if err := f.logFlags.check(); err != nil {
+		return err
+	}
+	return f.planMemory()
 }
 
 // run logs the connections of interfaces until a signal ends it.
@@ -139,6 +137,7 @@ func run(f *runFlags) (err error) {
 		return err
 	}
 	live := f.live()
+	live.RingBytes = f.plan.rings
 	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.wantsLinkLayer()
 	live.Owners = f.wantsProcess()
 	live.Selection, live.Warn = f.selection(), tell
@@ -151,6 +150,7 @@ func run(f *runFlags) (err error) {
 		return errors.Join(err, source.Close(), source.Close(), out.Close())
 	}
 	defer devices.Close()
+	f.plan.obtained(source.Rings(), f.shards)
 	f.announce(source, server)
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
@@ -206,16 +206,10 @@ func (f *runFlags) announce(source collector.LiveSource, server *metrics.Server)
 	for _, sentence := range f.announcements() {
 		tell(sentence)
 	}
-	var rings uint64
-	for _, r := range source.Rings() {
-		rings += r.Size
+	tell("memory: " + f.plan.String())
+	if warning := f.plan.warning(); warning != "" {
+		tell(warning)
 	}
-	limit := "connections without a limit"
-	if f.maxConnections > 0 {
-		limit = fmt.Sprintf("up to %s for %s connections", screen.Memory(uint64(f.maxConnections)*connectionBytes),
-			screen.Count(uint64(f.maxConnections)))
-	}
-	tell(fmt.Sprintf("memory: %s ring, %s", screen.Memory(rings), limit))
 	tell("tcp rows appear 5 s after the close, udp and icmp rows after 60 s of silence (dns: 10 to 20 s); open ones at Ctrl-C")
 	if server != nil {
 		tell("metrics: " + server.URL())
