@@ -58,7 +58,7 @@ static long count_lost(__u32 index __attribute__((unused)), struct lost *lost)
 {
 	struct staging *s = lost->staging;
 	struct record_head *head = (void *)s->records + (s->lost_at & RECORDS_MASK);
-	__u32 key = head->interface * HOOK_COUNT + s->lost_hook;
+	__u32 key = (head->interface & config.slot_mask) * HOOK_COUNT + s->lost_hook;
 	struct counters *counts;
 
 	if (s->lost_at >= s->lost_end)

@@ -150,7 +150,7 @@ static __always_inline enum reason parse(struct walk *walk, int xdp, struct fram
 /* Counts a frame and, if there are packets in it, sends their records on. */
 static __always_inline void tap(void *ctx, int xdp, enum hook hook, void *data, void *data_end)
 {
-	__u32 staging_key = hook, key = config.interface * HOOK_COUNT + hook;
+	__u32 staging_key = hook, key = (config.interface & config.slot_mask) * HOOK_COUNT + hook;
 	struct counters *counts = bpf_map_lookup_elem(&counters, &key);
 	struct walk walk = {ctx, bpf_map_lookup_elem(&staging, &staging_key)};
 	enum reason reason;

@@ -16,7 +16,7 @@ enum link {
 /* Fixed at load time: one loaded collection serves one interface. The verifier
  * takes these as constants and drops what they rule out. */
 struct config {
-	__u16 interface; /* slot of the interface in this run, for record_head */
+	__u16 interface; /* number of the interface in this run, for record_head */
 	__u8 link;	 /* enum link */
 	__u8 l2;	 /* 1: records carry BLOCK_L2, where there is a link layer */
 	__u8 identity;	 /* 1: records carry BLOCK_IDENTITY */
@@ -35,6 +35,7 @@ struct config {
 	__u32 batch_bytes;  /* a batch is sent once it is so long, header included, or longer: up to
 			     * BATCH_SIZE; 1: with each frame */
 	__u32 flush_ns;	    /* how long a record waits for others at most */
+	__u32 slot_mask;    /* of an interface's number: its place in the counters */
 	__u32 replaced_max; /* how many packets of a batch may drive another flow out of its
 			     * slot: with more flows than slots nearly all payloads would be
 			     * recorded otherwise */
@@ -43,6 +44,7 @@ const volatile struct config config = {.l2 = 1,
 				       .layers = 1,
 				       .tunnels = 1,
 				       .service = 1,
+				       .slot_mask = 0xffff,
 				       .wakeup_mask = 255,
 				       .batch_bytes = 1,
 				       .replaced_max = 8};
@@ -258,7 +260,7 @@ struct {
 	__type(value, struct flush_timer);
 } timers SEC(".maps");
 
-/* Key: config.interface * HOOK_COUNT + enum hook; max_entries is set at load.
+/* Key: (config.interface & config.slot_mask) * HOOK_COUNT + enum hook; max_entries is set at load.
  * Value: struct counters, per CPU. Read by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

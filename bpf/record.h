@@ -106,7 +106,7 @@ struct record_head {
 	__u8 kind;	     /* enum record_kind */
 	__u8 blocks;	     /* bits of enum record_block */
 	__u8 state;	     /* bits of enum record_state */
-	__u16 interface;     /* slot of the interface in this run; no ifindex */
+	__u16 interface;     /* number of the interface in this run; no ifindex */
 	__u8 protocol;	     /* IP protocol number of the transport header */
 	__u8 tcp_flags;	     /* byte 13 of the TCP header: CWR ECE URG ACK PSH RST SYN FIN */
 	__u16 header_length; /* from the start of the IP header to the transport payload, bytes */

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,11 +27,17 @@ const drainPatience = int64(time.Second)
 // Several by fanout would spare the CPUs their common lock, but not the reader
 // anything, who merges them by time; whoever needs that speed has BPF's hooks.
 type packetCapture struct {
-	nameTable
-	obtained []Attachment
-	taps     []*packetTap
-	epoll    int
-	events   [1]unix.EpollEvent
+	nics
+	watcher watcher
+	drops   *deviceWatch
+	held    map[*nic]*packetTap // of the watcher
+	bytes   int                 // of a ring
+	whole   bool                // frames are copied whole
+	budget  int                 // what is left for rings of interfaces that come
+
+	taps   []*packetTap // of the reader, which changes them under mu
+	epoll  int
+	events [1]unix.EpollEvent
 
 	clock    stampClock
 	packets  uint64 // outermost ones that Read returned
@@ -47,8 +54,13 @@ type packetCapture struct {
 	drained     atomic.Bool // all was read
 	drainUntil  int64       // CLOCK_BOOTTIME; 0: not stopped yet
 
+	changed atomic.Bool // taps has to be: by those that are coming or leaving
+
 	mu        sync.Mutex // guards what follows, and the rings' release
-	published uint64     // packets
+	coming    []*packetTap
+	gone      []HookStats // of taps that have left
+	opened    int         // taps so far
+	published uint64      // packets
 	fill      RingFill
 	closed    bool
 	released  bool
@@ -58,52 +70,166 @@ var _ LiveSource = (*packetCapture)(nil)
 
 // openPackets opens a packet socket per interface.
 func openPackets(c LiveConfig) (*packetCapture, error) {
-	interfaces, plans, err := prepare(&c)
-	if err != nil {
-		return nil, err
+	s := &packetCapture{
+		epoll: -1, losses: newLosses(), pin: c.ReaderCPUs, fill: RingFill{CPU: -1}, whole: c.VerifyChecksums,
+		held: map[*nic]*packetTap{},
 	}
-	if c.Transport != TransportAuto {
-		return nil, fmt.Errorf("--transport %s is of BPF's records; --capture afpacket has none", c.Transport)
-	}
-	s := &packetCapture{epoll: -1, losses: newLosses(), pin: c.ReaderCPUs, fill: RingFill{CPU: -1}}
-	if err := s.open(&c, interfaces, plans); err != nil {
+	if err := s.watcher.open(&c, &s.nics, s); err != nil {
+		s.watcher.stop()
 		return nil, errors.Join(err, s.release())
 	}
+	s.advance()
 	return s, nil
 }
 
-func (s *packetCapture) open(c *LiveConfig, interfaces []*Interface, plans []plan) (err error) {
+// ringsOpen is how many interfaces share the memory for rings at least, if others than
+// those that are there may be captured later.
+const ringsOpen = 32
+
+// prepare implements taker.
+func (s *packetCapture) prepare(c *LiveConfig, interfaces int) (err error) {
+	if c.Transport != TransportAuto {
+		return fmt.Errorf("--transport %s is of BPF's records; --capture afpacket has none", c.Transport)
+	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("counting CPUs: %w", err)
 	}
-	size, err := ringSize(c.RingBytes, cpus, len(interfaces))
+	rings := max(interfaces, 1)
+	if s.watcher.choice.open() {
+		rings = max(rings, ringsOpen)
+	}
+	size, err := ringSize(c.RingBytes, cpus, rings)
 	if err != nil {
 		return err
 	}
+	s.bytes, s.budget = int(size), rings
 	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return fmt.Errorf("polling packet sockets: %w", err)
 	}
+	s.drops, err = watchDevices()
 	s.clock.look()
-	for slot, i := range interfaces {
-		t, err := openPacketTap(c, i, plans[slot], uint16(slot), int(size))
-		if err != nil {
-			return err
+	return err
+}
+
+// attach implements taker. An interface that was captured before keeps its ring: its
+// packets go on in it.
+func (s *packetCapture) attach(i *Interface, p plan, n *nic) (Attachment, error) {
+	t, again := s.held[n]
+	if !again {
+		var err error
+		if t, err = s.newTap(i, p, n); err != nil {
+			return Attachment{}, err
 		}
-		s.taps, s.obtained = append(s.taps, t), append(s.obtained, t.attachment(i, plans[slot]))
-		s.set(uint16(slot), i.Name)
-		s.fill.Size += uint64(len(t.ring.memory))
-		if err := s.watch(t.ring.socket); err != nil {
-			return err
-		}
+	} else if err := t.ring.direct(i, p, s.whole); err != nil {
+		return Attachment{}, err
 	}
-	for slot, t := range s.taps {
-		if err := t.ring.bind(interfaces[slot]); err != nil {
-			return err
+	if err := t.ring.bind(i); err != nil {
+		if !again {
+			err = errors.Join(err, t.ring.close())
 		}
+		return Attachment{}, err
 	}
-	s.advance()
-	return nil
+	s.drops.add(i.Name, i.Index)
+	if !again {
+		s.held[n] = t
+		s.admit(t)
+	}
+	return t.attachment(i, p), nil
+}
+
+// newTap opens a tap that gets no packets yet.
+func (s *packetCapture) newTap(i *Interface, p plan, n *nic) (*packetTap, error) {
+	bytes := s.bytes
+	if s.budget == 0 { // of so many interfaces nobody thought
+		bytes = ringLeast
+	}
+	t, err := openPacketTap(s.watcher.config, i, p, n, bytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.watch(t.ring.socket); err != nil {
+		return nil, errors.Join(err, t.ring.close())
+	}
+	s.budget = max(s.budget-1, 0)
+	t.ring.floor = bootTime()
+	return t, nil
+}
+
+// admit hands a tap to the reader.
+func (s *packetCapture) admit(t *packetTap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.stream = s.opened
+	s.opened++
+	s.coming = append(s.coming, t)
+	s.fill.Size += uint64(len(t.ring.memory))
+	s.changed.Store(true)
+}
+
+// widen implements taker.
+func (s *packetCapture) widen(i *Interface, p plan, n *nic) (Attachment, error) {
+	t := s.held[n]
+	err := t.ring.direct(i, p, s.whole)
+	return t.attachment(i, p), err
+}
+
+// detach implements taker. The ring stays, for what is in it, and for the interface's
+// return.
+func (s *packetCapture) detach(n *nic) error {
+	s.drops.leave(n.name)
+	return s.held[n].ring.stop()
+}
+
+// rename implements taker.
+func (s *packetCapture) rename(n *nic, to string) { s.drops.rename(n.name, to) }
+
+// forget implements taker.
+func (s *packetCapture) forget(n *nic) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.held[n]; t != nil {
+		t.nic = nil
+		delete(s.held, n)
+		s.changed.Store(true)
+	}
+	s.drops.rename(n.name, nameGone)
+}
+
+// change brings taps up to date, at a Read's start.
+func (s *packetCapture) change() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed.Store(false)
+	for _, t := range s.coming {
+		t.ring.floor = max(t.ring.floor, s.now.Load())
+		s.taps = append(s.taps, t)
+	}
+	s.coming = nil
+	var errs []error
+	s.taps = slices.DeleteFunc(slices.Clone(s.taps), func(t *packetTap) bool {
+		if t.nic != nil {
+			return false
+		}
+		if !t.ring.drained() || t.ring.given != t.ring.next {
+			s.changed.Store(true) // some other time
+			return false
+		}
+		errs = append(errs, s.dismiss(t))
+		return true
+	})
+	return errors.Join(errs...)
+}
+
+// dismiss releases a tap from which nothing will come. Its account stays.
+func (s *packetCapture) dismiss(t *packetTap) error {
+	packets, lost, err := t.ring.statistics()
+	t.ringed, t.lost = t.ringed+packets, t.lost+lost
+	t.published = t.counted
+	rows := t.stats(nameGone)
+	s.gone = sumByName(append(s.gone, rows[:]...))
+	s.fill.Size -= uint64(len(t.ring.memory))
+	return errors.Join(err, t.ring.close())
 }
 
 // watch has wait return when the kernel hands over a block of the socket. Edge
@@ -117,7 +243,13 @@ func (s *packetCapture) watch(socket int) error {
 }
 
 // Obtained implements LiveSource.
-func (s *packetCapture) Obtained() []Attachment { return s.obtained }
+func (s *packetCapture) Obtained() []Attachment { return s.attachments() }
+
+// Interfaces implements LiveSource.
+func (s *packetCapture) Interfaces() InterfaceCount { return s.counts() }
+
+// DeviceDrops implements LiveSource.
+func (s *packetCapture) DeviceDrops() []DeviceDrops { return s.drops.drops() }
 
 // Read implements Source. It waits for 100 ms at most.
 func (s *packetCapture) Read(dst []bpf.Packet) (int, error) {
@@ -132,6 +264,11 @@ func (s *packetCapture) Read(dst []bpf.Packet) (int, error) {
 	}
 	for _, t := range s.taps {
 		t.ring.giveBack()
+	}
+	if s.changed.Load() {
+		if err := s.change(); err != nil {
+			return 0, err
+		}
 	}
 	stopped := s.stopped.Load() // before the rings are found empty
 	n := s.store(dst)
@@ -306,6 +443,9 @@ func (s *packetCapture) isDrained() bool {
 // advance moves Now to where no ring will have an earlier packet.
 func (s *packetCapture) advance() {
 	now := int64(math.MaxInt64)
+	if len(s.taps) == 0 {
+		now = bootTime()
+	}
 	for _, t := range s.taps {
 		now = min(now, t.ring.floor) // the time of a packet that waits, too
 	}
@@ -340,8 +480,8 @@ func (s *packetCapture) noteLosses() error {
 	before := bootTime()
 	err := s.askKernel()
 	after := bootTime()
-	for slot, t := range s.taps {
-		s.losses.note(slot, t.lost, before, after)
+	for _, t := range s.taps {
+		s.losses.note(t.stream, t.lost, before, after)
 	}
 	s.losses.settle(before)
 	return err
@@ -381,14 +521,19 @@ func (s *packetCapture) HookStats() []HookStats {
 		_ = s.askKernel() // Read says it, too
 	}
 	var rows []HookStats
-	for slot, t := range s.taps {
-		for _, row := range t.stats(s.obtained[slot].Interface.Name) {
-			if row.Seen != 0 {
-				rows = append(rows, row)
-			}
+	s.nics.mu.Lock()
+	defer s.nics.mu.Unlock()
+	for _, t := range s.taps {
+		name := nameGone
+		if t.nic != nil {
+			name = t.nic.name
 		}
+		of := t.stats(name)
+		rows = append(rows, of[:]...)
 	}
-	return rows
+	rows = append(rows, s.gone...)
+	rows = slices.DeleteFunc(rows, func(row HookStats) bool { return row.Seen == 0 })
+	return sumByName(rows)
 }
 
 // Rings implements LiveSource: an element for all of them, as of the last Read. A
@@ -408,6 +553,7 @@ func (s *packetCapture) LostBetween(from, to int64) uint64 { return s.losses.bet
 // Close implements Source. The second one, when no Read is under way and no payload
 // in use, releases the rings: what was not read then is lost, and counted.
 func (s *packetCapture) Close() error {
+	s.watcher.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -415,9 +561,10 @@ func (s *packetCapture) Close() error {
 	}
 	s.closed = true
 	var errs []error
-	for _, t := range s.taps {
+	for _, t := range slices.Concat(s.taps, s.coming) { // the reader may be at work on taps
 		errs = append(errs, t.ring.stop())
 	}
+	s.drops.close()
 	waitForPrograms()
 	s.stopped.Store(true)
 	return errors.Join(errs...)
@@ -438,6 +585,7 @@ func (s *packetCapture) release() error {
 	if s.released {
 		return nil
 	}
+	s.taps, s.coming = slices.Concat(s.taps, s.coming), nil
 	err := s.askKernel()
 	for _, t := range s.taps {
 		t.abandon()
@@ -445,6 +593,9 @@ func (s *packetCapture) release() error {
 	}
 	if s.epoll >= 0 {
 		err = errors.Join(err, unix.Close(s.epoll))
+	}
+	if s.drops != nil {
+		s.drops.close()
 	}
 	s.released = true
 	s.drained.Store(true)

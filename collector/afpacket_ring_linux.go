@@ -52,8 +52,8 @@ const ancillaryPacketType = 0xfffff000 + 4
 
 // packetRing is a packet socket whose packets the kernel copies into a ring of
 // blocks (TPACKET_V3, Documentation/networking/packet_mmap.rst). A block is the
-// reader's from its hand-over until giveBack. All is for one goroutine but stop
-// and statistics.
+// reader's from its hand-over until giveBack. All is for one goroutine but direct,
+// bind, stop and statistics.
 type packetRing struct {
 	socket int
 	kernel unix.TpacketStatsV3 // here for want of a way to ask for it without allocating
@@ -112,6 +112,18 @@ func (r *packetRing) set(i *Interface, p plan, bytes int, whole bool) error {
 	if err := unix.SetsockoptInt(r.socket, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
 		return fmt.Errorf("%s: asking for segmentation offload's facts: %w", i.Name, err)
 	}
+	if err := r.direct(i, p, whole); err != nil {
+		return err
+	}
+	if err := r.mapBlocks(bytes, whole); err != nil {
+		return fmt.Errorf("%s: a ring of %d bytes: %w (try a smaller --ring-size)", i.Name, bytes, err)
+	}
+	return nil
+}
+
+// direct has the socket take the plan's directions of an interface, and makes that
+// promiscuous or not.
+func (r *packetRing) direct(i *Interface, p plan, whole bool) error {
 	snap := uint32(packetSnap)
 	if whole {
 		snap = packetSnapWhole
@@ -119,8 +131,9 @@ func (r *packetRing) set(i *Interface, p plan, bytes int, whole bool) error {
 	if err := r.filter(packetFilter(p, snap)); err != nil {
 		return fmt.Errorf("%s: choosing directions: %w", i.Name, err)
 	}
-	if err := r.mapBlocks(bytes, whole); err != nil {
-		return fmt.Errorf("%s: a ring of %d bytes: %w (try a smaller --ring-size)", i.Name, bytes, err)
+	if r.member != nil {
+		_ = unix.SetsockoptPacketMreq(r.socket, unix.SOL_PACKET, unix.PACKET_DROP_MEMBERSHIP, r.member) // it went with its interface, perhaps
+		r.member = nil
 	}
 	if !p.promiscuous {
 		return nil
@@ -147,7 +160,6 @@ func (r *packetRing) mapBlocks(bytes int, whole bool) (err error) {
 
 // bind lets packets come. Those of an interface that is down come when it is up.
 func (r *packetRing) bind(i *Interface) error {
-	r.floor = bootTime()
 	var all [2]byte
 	binary.BigEndian.PutUint16(all[:], unix.ETH_P_ALL)
 	err := unix.Bind(r.socket, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16(all[:]), Ifindex: i.Index})

@@ -31,7 +31,7 @@ type packetTap struct {
 	ring   *packetRing
 	parser bpf.Parser
 	super  bpf.Parser // for super-packets
-	slot   uint16
+	number uint16     // of the interface
 
 	selection Selection
 
@@ -39,17 +39,19 @@ type packetTap struct {
 	sequence uint64                      // frames recorded so far
 
 	// What follows is guarded by packetCapture.mu.
+	nic          *nic                        // nil: it leaves, once it is drained
+	stream       int                         // in packetCapture.losses
 	published    [bpf.HookCount]bpf.Counters // counted, as of the end of a Read
 	ringed, lost uint64                      // as the kernel counts: put into the ring, and not
 	outward      bool                        // outgoing frames alone
 }
 
-func openPacketTap(c *LiveConfig, i *Interface, p plan, slot uint16, bytes int) (*packetTap, error) {
+func openPacketTap(c *LiveConfig, i *Interface, p plan, n *nic, bytes int) (*packetTap, error) {
 	ring, err := openPacketRing(i, p, bytes, c.VerifyChecksums)
 	if err != nil {
 		return nil, err
 	}
-	t := &packetTap{ring: ring, slot: slot, selection: c.Selection, outward: p.ingress == ingressNone}
+	t := &packetTap{ring: ring, nic: n, number: n.number, selection: c.Selection, outward: p.ingress == ingressNone}
 	t.parser = bpf.Parser{
 		Link: bpf.LinkEthernet, Tunnels: !c.NoTunnels, AssumePayload: true,
 		VerifyChecksums: c.VerifyChecksums, PartialChecksums: c.VerifyChecksums,
@@ -114,11 +116,11 @@ func (t *packetTap) take(dst []bpf.Packet) int {
 
 // mark fills in what the frame's packets have from the ring.
 func (t *packetTap) mark(packets []bpf.Packet, hook bpf.Hook, size uint16) {
-	ordinal := uint64(t.slot)<<48 | t.sequence
+	ordinal := uint64(t.number)<<48 | t.sequence
 	t.sequence++
 	for i := range packets {
 		p := &packets[i]
-		p.Time, p.Ordinal, p.Hook, p.Interface = t.ring.time, ordinal, hook, t.slot
+		p.Time, p.Ordinal, p.Hook, p.Interface = t.ring.time, ordinal, hook, t.number
 		if size != 0 && (p.Kind == bpf.KindPacket || p.Kind == bpf.KindInner) {
 			p.Blocks |= bpf.BlockGSO
 			p.GSOSize = size

@@ -45,8 +45,8 @@ func (t *tap) detach() error {
 
 // attachXDP loads the XDP program and attaches it by a link, which never takes
 // the place of another's.
-func attachXDP(l *loader, i *Interface, slot uint16, generic bool) (*tap, error) {
-	collection, err := l.load(bpf.HookXDP, i, slot)
+func attachXDP(l *loader, i *Interface, number uint16, generic bool) (*tap, error) {
+	collection, err := l.load(bpf.HookXDP, i, number)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,8 @@ func detachCommand(name string, xdp *netlink.LinkXdp) string {
 // attachTC loads the program for hook and attaches it by a link before the
 // programs of others, one of which may end the chain; where the kernel has no
 // TCX, to a clsact qdisc.
-func attachTC(l *loader, i *Interface, slot uint16, hook bpf.Hook) (*tap, error) {
-	collection, err := l.load(hook, i, slot)
+func attachTC(l *loader, i *Interface, number uint16, hook bpf.Hook) (*tap, error) {
+	collection, err := l.load(hook, i, number)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type conntapConfig struct {
 	WakeupMask  uint32
 	BatchBytes  uint32
 	FlushNs     uint32
+	SlotMask    uint32
 	ReplacedMax uint32
 }
 

@@ -25,3 +25,10 @@ func (d DeviceDrops) since(start *DeviceDrops) DeviceDrops {
 	d.FIFO -= min(d.FIFO, start.FIFO)
 	return d
 }
+
+// add adds up what several interfaces dropped.
+func (d *DeviceDrops) add(other *DeviceDrops) {
+	d.Dropped += other.Dropped
+	d.Missed += other.Missed
+	d.FIFO += other.FIFO
+}

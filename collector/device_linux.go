@@ -4,77 +4,131 @@ package collector
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// Devices watches what interfaces drop by themselves. Its methods may be called from
+// deviceWatch watches what interfaces drop by themselves. Its methods may be called from
 // any goroutine.
-type Devices struct {
-	mu      sync.Mutex
-	handle  *netlink.Handle // its socket belongs to the network namespace; nil after Close
-	indices []int
-	start   []DeviceDrops
-	latest  []DeviceDrops // since start
+type deviceWatch struct {
+	mu     sync.Mutex
+	handle *netlink.Handle // its socket belongs to the network namespace; nil after close
+	rows   []deviceRow     // by name
 }
 
-// WatchDevices starts on interfaces of the calling thread's network namespace.
-func WatchDevices(names []string) (*Devices, error) {
+// deviceRow is what is known of the interfaces that had a name one after another.
+type deviceRow struct {
+	index  int         // of the one that has it now, 0 if there is none
+	start  DeviceDrops // of that one, when it was captured first
+	before DeviceDrops // of those before it, and of it before a look
+	latest DeviceDrops // of it since start
+}
+
+// watchDevices watches interfaces of the calling thread's network namespace.
+func watchDevices() (*deviceWatch, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("opening a netlink socket: %w", err)
 	}
-	d := &Devices{handle: handle}
-	for _, name := range names {
-		device, err := handle.LinkByName(name)
-		if err != nil {
-			handle.Close()
-			return nil, fmt.Errorf("%s: reading the interface's counters: %w", name, err)
-		}
-		d.indices = append(d.indices, device.Attrs().Index)
-		d.start = append(d.start, dropsOf(name, device))
-		d.latest = append(d.latest, DeviceDrops{Interface: name})
-	}
-	return d, nil
+	return &deviceWatch{handle: handle}, nil
 }
 
-func dropsOf(name string, device netlink.Link) DeviceDrops {
-	drops := DeviceDrops{Interface: name}
+func dropsOf(device netlink.Link) DeviceDrops {
+	var drops DeviceDrops
 	if s := device.Attrs().Statistics; s != nil {
 		drops.Dropped, drops.Missed, drops.FIFO = s.RxDropped, s.RxMissedErrors, s.RxFifoErrors
 	}
 	return drops
 }
 
-// Drops is an element per interface, in the order of their names. Of an interface
-// that is gone, and after Close, it is what was known last.
-func (d *Devices) Drops() []DeviceDrops {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.look()
-	return append([]DeviceDrops(nil), d.latest...)
-}
-
-func (d *Devices) look() {
-	if d.handle == nil {
+// add begins with an interface.
+func (w *deviceWatch) add(name string, index int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	row := w.row(name)
+	row.settle()
+	if w.handle == nil {
 		return
 	}
-	for i, index := range d.indices {
-		if device, err := d.handle.LinkByIndex(index); err == nil {
-			d.latest[i] = dropsOf(d.start[i].Interface, device).since(&d.start[i])
-		}
+	if device, err := w.handle.LinkByIndex(index); err == nil {
+		row.index, row.start = index, dropsOf(device)
 	}
 }
 
-// Close takes a last look.
-func (d *Devices) Close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.look()
-	if d.handle != nil {
-		d.handle.Close()
-		d.handle = nil
+// row is that of a name, made on first use.
+func (w *deviceWatch) row(name string) *deviceRow {
+	i := slices.IndexFunc(w.rows, func(r deviceRow) bool { return r.before.Interface == name })
+	if i < 0 {
+		w.rows = append(w.rows, deviceRow{before: DeviceDrops{Interface: name}})
+		i = len(w.rows) - 1
+	}
+	return &w.rows[i]
+}
+
+// settle is done with the interface that has the name.
+func (r *deviceRow) settle() {
+	r.before.add(&r.latest)
+	r.index, r.latest = 0, DeviceDrops{}
+}
+
+// leave takes a last look at an interface, which may be gone.
+func (w *deviceWatch) leave(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	row := w.row(name)
+	w.look(row)
+	row.settle()
+}
+
+// rename has what was known by a name known by another.
+func (w *deviceWatch) rename(from, to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := *w.row(from)
+	w.rows = slices.DeleteFunc(w.rows, func(r deviceRow) bool { return r.before.Interface == from })
+	row := w.row(to)
+	row.settle()
+	row.before.add(&old.before)
+	if old.index != 0 {
+		row.index, row.start, row.latest = old.index, old.start, old.latest
+	}
+}
+
+// drops is an element per name. Of an interface that is gone, and after close, it is
+// what was known last.
+func (w *deviceWatch) drops() []DeviceDrops {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []DeviceDrops
+	for i := range w.rows {
+		row := &w.rows[i]
+		w.look(row)
+		sum := row.before
+		sum.add(&row.latest)
+		all = append(all, sum)
+	}
+	return all
+}
+
+func (w *deviceWatch) look(row *deviceRow) {
+	if w.handle == nil || row.index == 0 {
+		return
+	}
+	if device, err := w.handle.LinkByIndex(row.index); err == nil {
+		row.latest = dropsOf(device).since(&row.start)
+	}
+}
+
+// close takes a last look.
+func (w *deviceWatch) close() {
+	w.drops()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.handle != nil {
+		w.handle.Close()
+		w.handle = nil
 	}
 }

@@ -9,35 +9,45 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// TestDevices lets an interface drop frames before and during the watch: of a protocol
-// that the kernel does not speak.
+// TestDevices lets an interface drop frames before and during the watch, of a protocol
+// that the kernel does not speak; then another one that has its name.
 func TestDevices(t *testing.T) {
 	enterNamespace(t)
-	addVeth(t, "tap", "far")
-	far, frame := newSender(t, "far"), make([]byte, 60)
-	frame[12], frame[13] = 0x88, 0xb5 // IEEE 802: for local experiments
 	drop := func(n int) {
+		t.Helper()
+		far, frame := newSender(t, "far"), make([]byte, 60)
+		frame[12], frame[13] = 0x88, 0xb5 // IEEE 802: for local experiments
 		for range n {
 			far.send(t, frame)
 		}
 	}
-	drop(3)
-	devices, err := WatchDevices([]string{"far", "tap"})
+	devices, err := watchDevices()
 	must(t, err)
-	drop(5)
-	want := []DeviceDrops{{Interface: "far"}, {Interface: "tap", Dropped: 5}}
-	if got := devices.Drops(); !slices.Equal(got, want) {
-		t.Errorf("want %+v, got %+v", want, got)
-	}
-	must(t, netlink.LinkDel(linkByName(t, "tap")))
-	for range 2 { // known last, then closed
-		if got := devices.Drops(); !slices.Equal(got, want) {
-			t.Errorf("without the interfaces: want %+v, got %+v", want, got)
+	check := func(want ...DeviceDrops) {
+		t.Helper()
+		if got := devices.drops(); !slices.Equal(got, want) {
+			t.Errorf("want %+v, got %+v", want, got)
 		}
-		devices.Close()
 	}
-	if _, err := WatchDevices([]string{"tap"}); err == nil {
-		t.Error("want an error for an interface that is gone")
+	addVeth(t, "tap", "far")
+	drop(3)
+	devices.add("far", linkByName(t, "far").Attrs().Index)
+	devices.add("tap", linkByName(t, "tap").Attrs().Index)
+	drop(5)
+	check(DeviceDrops{Interface: "far"}, DeviceDrops{Interface: "tap", Dropped: 5})
+	must(t, netlink.LinkDel(linkByName(t, "tap")))
+	check(DeviceDrops{Interface: "far"}, DeviceDrops{Interface: "tap", Dropped: 5})
+	devices.leave("tap")
+	addVeth(t, "tap", "far")
+	drop(7)
+	devices.add("tap", linkByName(t, "tap").Attrs().Index)
+	drop(2)
+	check(DeviceDrops{Interface: "far"}, DeviceDrops{Interface: "tap", Dropped: 7})
+	devices.rename("tap", "other")
+	drop(1)
+	for range 2 { // known last, then closed
+		check(DeviceDrops{Interface: "far"}, DeviceDrops{Interface: "other", Dropped: 8})
+		devices.close()
 	}
 }
 

@@ -25,15 +25,18 @@ type Interface struct {
 	Addresses []netip.Addr `json:"addresses"`
 	// XDPProgram is the id of an XDP program on the interface, 0 for none.
 	XDPProgram uint32 `json:"xdp_program,omitempty"`
+
+	running bool // it is up, and has a link
 }
 
 // hasEthernet tells whether frames on the interface start with an Ethernet
 // header. Those of loopback do, with addresses of zeros.
 func (i *Interface) hasEthernet() bool { return i.Link == "ether" || i.Link == "loopback" }
 
-// hasBareIP tells whether frames on the interface start with an IP header: tun
-// and WireGuard.
-func (i *Interface) hasBareIP() bool { return i.Link == "none" || i.Link == "rawip" }
+// hasBareIP tells whether frames on the interface start with an IP header: tun and
+// WireGuard; and PPP, whose protocol field never reaches the hooks (Linux
+// drivers/net/ppp/ppp_generic.c, ppp_start_xmit and ppp_receive_nonmp_frame).
+func (i *Interface) hasBareIP() bool { return i.Link == "none" || i.Link == "rawip" || i.Link == "ppp" }
 
 // native tells whether native XDP is worth asking for. A veth has it, but the
 // kernel then turns the peer's segmentation offload off; bridges, tun and lo

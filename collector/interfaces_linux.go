@@ -13,16 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errNoInterface means that there is none of that name.
+var errNoInterface = errors.New("no interface is called")
+
 // findInterface gathers the facts about the interface called name in the
 // calling thread's network namespace.
 func findInterface(name string) (*Interface, error) {
 	if name == "any" {
-		return nil, errors.New(`"any" is not a device; give -i once per interface`)
+		return nil, errors.New(`"any" is not a device; --all captures on all interfaces, -i once per interface on some`)
 	}
 	device, err := netlink.LinkByName(name)
 	var unknown netlink.LinkNotFoundError
 	if errors.As(err, &unknown) {
-		return nil, fmt.Errorf("no interface is called %q; there are: %s", name, interfaceNames())
+		return nil, fmt.Errorf("%w %q; there are: %s", errNoInterface, name, interfaceNames())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: reading the interface's state: %w", name, err)
@@ -36,6 +39,7 @@ func findInterface(name string) (*Interface, error) {
 		Name: attrs.Name, Index: attrs.Index, Kind: device.Type(), Link: attrs.EncapType, MTU: attrs.MTU,
 		Up: attrs.Flags&unix.IFF_UP != 0, Addresses: addresses, Queues: max(attrs.NumRxQueues, 1),
 	}
+	found.running = attrs.RawFlags&(unix.IFF_UP|unix.IFF_LOWER_UP) == unix.IFF_UP|unix.IFF_LOWER_UP
 	if attrs.Xdp != nil && attrs.Xdp.Attached {
 		found.XDPProgram = attrs.Xdp.ProgId
 	}

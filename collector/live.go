@@ -12,8 +12,12 @@ import (
 // the other methods may be called from any.
 type LiveSource interface {
 	Source
-	// Obtained is what was obtained, an element per interface.
+	// Obtained is what was obtained, an element per interface that is captured now.
 	Obtained() []Attachment
+	// Interfaces counts the interfaces.
+	Interfaces() InterfaceCount
+	// DeviceDrops are what interfaces dropped by themselves, an element per name.
+	DeviceDrops() []DeviceDrops
 	// HookStats is the account of Stats by interface, hook and CPU; rows of zeros
 	// are left out.
 	HookStats() []HookStats
@@ -32,9 +36,22 @@ type LiveSource interface {
 
 // LiveConfig says what to capture.
 type LiveConfig struct {
-	// Interfaces are the names of the interfaces, at least one. They feed one
-	// stream of packets; an interface's place here is its slot.
+	// Interfaces say which interfaces to capture on: names, which must be there,
+	// patterns (* ? [0-3]) for all that match, now or later, and behind a ! patterns
+	// of what is left out. They feed one stream of packets.
+	//
+	// Interfaces that come, go or change their names are followed: the names decide. Who
+	// is named, goes and comes back is captured again.
 	Interfaces []string
+	// All adds all interfaces but loopback, and those whose packets another one
+	// shows: ports of bonds and bridges, VLANs and the like on an interface that is
+	// captured, tunnels that are looked into.
+	All bool
+	// Wait does with names as with patterns: they need not be there yet.
+	Wait bool
+	// Namespace is the network namespace of the interfaces, by name (ip-netns(8)),
+	// path or process id; "": the calling thread's. Any other takes CAP_SYS_ADMIN.
+	Namespace string
 	// Capture, Direction and Promiscuous hold for all interfaces; "" is auto.
 	Capture     Capture
 	Direction   Direction
@@ -128,11 +145,22 @@ func (a *Attachment) String() string {
 	return text
 }
 
+// InterfaceCount counts interfaces, and what became of them.
+type InterfaceCount struct {
+	Captured int // now
+	Awaited  int // named, and not there now
+	Failed   int // chosen, but they can't be captured now
+	// Attached and Detached are how often a capture of one began and ended.
+	Attached, Detached uint64
+}
+
 // HookStats is what one CPU did with the frames of one hook. With AF_PACKET,
 // bpf.HookTCIngress and bpf.HookTCEgress stand for the two directions, CPU is the
 // number of the interface's socket, and what both directions lost is in one row, as
 // the kernel doesn't tell.
 type HookStats struct {
+	// Interface is the name that it has, or had last. With very many interfaces that
+	// come and go, "(gone ones)" stands for the earliest that are gone.
 	Interface string
 	Hook      bpf.Hook
 	CPU       int

@@ -5,6 +5,7 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,11 +20,11 @@ import (
 // Live yields the packets of network interfaces. Read is for one goroutine; the
 // other methods may be called from any.
 type Live struct {
-	nameTable
-	obtained []Attachment
-	taps     []*tap
-	promisc  []promiscuousSocket
-	owners   *ownerWatch // nil unless asked for
+	nics
+	watcher watcher
+	drops   *deviceWatch
+	holds   map[*nic]*hold // of the watcher, and of who has stopped it
+	owners  *ownerWatch    // nil unless asked for
 
 	rings   []*mappedRing
 	poll    *ringPoll
@@ -39,8 +40,9 @@ type Live struct {
 	detached atomic.Bool // no program runs any more
 	drained  atomic.Bool // the ring is empty for good, and unmapped
 
-	mu         sync.Mutex // guards what follows
-	loader     *loader    // nil once everything is released
+	mu         sync.Mutex  // guards what follows
+	loader     *loader     // nil once everything is released
+	gone       []HookStats // of interfaces whose slots are others' now
 	final      []HookStats
 	finalRings []RingFill
 	closed     bool
@@ -48,89 +50,24 @@ type Live struct {
 
 var _ LiveSource = (*Live)(nil)
 
-// OpenLive attaches to interfaces in the calling thread's network namespace.
-// Errors say what to do. It must run with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON;
-// promiscuous mode takes CAP_NET_RAW. Linux 6.1 and later; 5.15 best effort.
+// OpenLive attaches to interfaces. Errors say what to do. It must run with CAP_BPF,
+// CAP_NET_ADMIN and CAP_PERFMON; promiscuous mode takes CAP_NET_RAW. Linux 6.1 and
+// later; 5.15 best effort. Until Close, interfaces are followed as they come and go, for
+// which the capabilities stay needed.
 func OpenLive(c LiveConfig) (*Live, error) {
 	if c.Capture == CaptureAFPacket {
 		return nil, errors.New("--capture afpacket is for Open")
 	}
-	interfaces, plans, err := prepare(&c)
-	if err != nil {
-		return nil, err
-	}
-	l := &Live{losses: newLosses(), pin: c.ReaderCPUs}
-	if err := l.open(&c, interfaces, plans); err != nil {
+	l := &Live{losses: newLosses(), pin: c.ReaderCPUs, holds: map[*nic]*hold{}}
+	if err := l.watcher.open(&c, &l.nics, l); err != nil {
 		return nil, errors.Join(err, l.abandon())
 	}
 	return l, nil
 }
 
-// prepare does all that can fail before anything is attached.
-func prepare(c *LiveConfig) ([]*Interface, []plan, error) {
-	if c.Warn == nil {
-		c.Warn = func(string) {}
-	}
-	err := errors.Join(oneOf("capture", &c.Capture, Captures), oneOf("direction", &c.Direction, Directions),
-		oneOf("promiscuous", &c.Promiscuous, PromiscuousChoices), oneOf("transport", &c.Transport, Transports),
-		oneOf("xdp-action", &c.XDPAction, XDPActions))
-	if err != nil {
-		return nil, nil, err
-	}
-	interfaces, plans, err := planAll(c)
-	if err != nil {
-		return nil, nil, err
-	}
-	promiscuous := false
-	for _, p := range plans {
-		promiscuous = promiscuous || p.promiscuous
-	}
-	held, err := effectiveCapabilities()
-	if err != nil {
-		return nil, nil, err
-	}
-	needed := neededCapabilities(c.Capture, promiscuous)
-	if err := rightsError(held.missing(needed), needed); err != nil {
-		return nil, nil, err
-	}
-	warnings(c.Warn, interfaces, plans)
-	return interfaces, plans, nil
-}
-
-// planAll finds the interfaces and decides what to do on each.
-func planAll(c *LiveConfig) (interfaces []*Interface, plans []plan, err error) {
-	if len(c.Interfaces) == 0 {
-		return nil, nil, errors.New("no interface to capture on: name one with -i")
-	}
-	taken := map[int]bool{}
-	for _, name := range c.Interfaces {
-		i, err := findInterface(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		if taken[i.Index] {
-			return nil, nil, fmt.Errorf("%s is named twice: its packets would be counted twice", name)
-		}
-		taken[i.Index] = true
-		p, err := planCapture(i, c.Capture, c.Direction, c.Promiscuous)
-		if err != nil {
-			return nil, nil, err
-		}
-		if c.XDPAction == XDPDrop {
-			users, err := packetUsers(i)
-			if err != nil {
-				return nil, nil, err
-			}
-			if err := p.planDrop(i, users, c.Force); err != nil {
-				return nil, nil, err
-			}
-		}
-		interfaces, plans = append(interfaces, i), append(plans, p)
-	}
-	return interfaces, plans, nil
-}
-
-func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error {
+// prepare implements taker: all that can fail before anything is attached, and what the
+// programs need.
+func (l *Live) prepare(c *LiveConfig, interfaces int) (err error) {
 	kernel, release, err := runningKernel()
 	if err != nil {
 		return err
@@ -145,14 +82,17 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	if err != nil {
 		return fmt.Errorf("counting CPUs: %w", err)
 	}
-	if err := l.load(c, kernel, len(interfaces), cpus); err != nil {
+	if l.drops, err = watchDevices(); err != nil {
+		return err
+	}
+	if err := l.load(c, kernel, l.slots, cpus); err != nil {
 		return err
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
 	l.loader.noTunnels, l.loader.verify = c.NoTunnels, c.VerifyChecksums
 	l.loader.noLinkLayer, l.loader.owners = c.NoLinkLayer, c.Owners
 	l.loader.selection, l.loader.drop = c.Selection, c.XDPAction == XDPDrop
-	if err := l.openRings(hooksOf(plans)); err != nil {
+	if err := l.openRings(hooksOf(c)); err != nil {
 		return err
 	}
 	if c.Owners {
@@ -162,51 +102,121 @@ func (l *Live) open(c *LiveConfig, interfaces []*Interface, plans []plan) error 
 	}
 	l.advance(bootTime())
 	l.losses.settle(l.Now())
-	for slot, i := range interfaces {
-		if err := l.attach(i, plans[slot], uint16(slot), c.Warn); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-// attach carries out the plan for one interface.
-func (l *Live) attach(i *Interface, p plan, slot uint16, warn func(string)) error {
-	a := Attachment{Interface: *i, Promiscuous: p.promiscuous}
+// hold is what keeps an interface captured.
+type hold struct {
+	taps    []*tap // in the order in which they were attached
+	promisc io.Closer
+}
+
+// release undoes it all, last first.
+func (h *hold) release() error {
+	var errs []error
+	for _, t := range slices.Backward(h.taps) {
+		errs = append(errs, t.detach())
+	}
+	if h.promisc != nil {
+		errs = append(errs, h.promisc.Close())
+	}
+	h.taps, h.promisc = nil, nil
+	return errors.Join(errs...)
+}
+
+// attach implements taker.
+func (l *Live) attach(i *Interface, p plan, n *nic) (Attachment, error) {
+	h := &hold{}
+	a, err := l.attachTo(h, i, p, n.number)
+	if err != nil {
+		return a, errors.Join(err, h.release())
+	}
+	l.holds[n] = h
+	l.drops.add(i.Name, i.Index)
+	return a, nil
+}
+
+// attachTo carries out the plan for one interface.
+func (l *Live) attachTo(h *hold, i *Interface, p plan, number uint16) (a Attachment, err error) {
+	a = Attachment{Interface: *i, Promiscuous: p.promiscuous}
 	if p.promiscuous {
-		socket, err := enterPromiscuous(i)
-		if err != nil {
-			return err
+		if h.promisc, err = enterPromiscuous(i); err != nil {
+			h.promisc = nil
+			return a, err
 		}
-		l.promisc = append(l.promisc, socket)
 	}
 	// Egress first: an answer must not overtake what it answers.
 	if p.egress {
-		t, err := attachTC(l.loader, i, slot, bpf.HookTCEgress)
+		t, err := attachTC(l.loader, i, number, bpf.HookTCEgress)
 		if err != nil {
-			return err
+			return a, err
 		}
-		l.taps, a.Egress = append(l.taps, t), t.mode
+		h.taps, a.Egress = append(h.taps, t), t.mode
 	}
 	if p.ingress != ingressNone {
-		t, err := attachIngress(l.loader, i, p, slot, warn)
+		t, err := attachIngress(l.loader, i, p, number, l.watcher.say.now)
 		if err != nil {
-			return err
+			return a, err
 		}
-		l.taps, a.Ingress, a.Dropped = append(l.taps, t), t.mode, l.loader.drop
+		h.taps, a.Ingress, a.Dropped = append(h.taps, t), t.mode, l.loader.drop
 	}
-	l.set(slot, i.Name)
-	l.obtained = append(l.obtained, a)
-	return nil
+	return a, nil
+}
+
+// widen implements taker.
+func (l *Live) widen(i *Interface, p plan, n *nic) (Attachment, error) {
+	h, a := l.holds[n], n.attachment
+	a.Interface = *i
+	if p.egress && a.Egress == "" {
+		t, err := attachTC(l.loader, i, n.number, bpf.HookTCEgress)
+		if err != nil {
+			return a, err
+		}
+		h.taps, a.Egress = append(h.taps, t), t.mode
+	}
+	if h.promisc != nil && !p.promiscuous {
+		err := h.promisc.Close()
+		h.promisc, a.Promiscuous = nil, false
+		return a, err
+	}
+	return a, nil
+}
+
+// detach implements taker.
+func (l *Live) detach(n *nic) error {
+	l.drops.leave(n.name)
+	h := l.holds[n]
+	delete(l.holds, n)
+	return h.release()
+}
+
+// rename implements taker.
+func (l *Live) rename(n *nic, to string) { l.drops.rename(n.name, to) }
+
+// forget implements taker: what the slot counted goes to the account of those that are
+// gone.
+func (l *Live) forget(n *nic) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rows := l.readSlot(nil, l.slot(n), n.name)
+	l.gone = sumByName(append(l.gone, ofGone(rows)...))
+	none := make([]bpf.Counters, ebpf.MustPossibleCPU())
+	for hook := range bpf.HookCount {
+		key := uint32(l.slot(n)*bpf.HookCount + hook)
+		if err := l.loader.shared[conntapMapCounters].Put(key, none); err != nil {
+			panic(fmt.Sprintf("clearing the BPF counters: %v", err)) // an array has all its keys
+		}
+	}
+	l.drops.rename(n.name, nameGone)
 }
 
 // attachIngress attaches to the hook of the plan, or to TCX where the plan
 // allows it and the driver has no native XDP.
-func attachIngress(l *loader, i *Interface, p plan, slot uint16, warn func(string)) (*tap, error) {
+func attachIngress(l *loader, i *Interface, p plan, number uint16, warn func(string)) (*tap, error) {
 	if p.ingress == ingressTCX {
-		return attachTC(l, i, slot, bpf.HookTCIngress)
+		return attachTC(l, i, number, bpf.HookTCIngress)
 	}
-	t, err := attachXDP(l, i, slot, p.ingress == ingressXDPGeneric)
+	t, err := attachXDP(l, i, number, p.ingress == ingressXDPGeneric)
 	if err != nil && l.drop && p.ingress == ingressXDP {
 		return nil, fmt.Errorf("%w; --xdp-action drop needs XDP: try --capture xdp-generic", err)
 	}
@@ -216,7 +226,7 @@ func attachIngress(l *loader, i *Interface, p plan, slot uint16, warn func(strin
 	if i.Kind == "device" { // of software interfaces nobody expects it
 		warn(fmt.Sprintf("%s: no native XDP (%v); TCX instead", i.Name, rootCause(err)))
 	}
-	return attachTC(l, i, slot, bpf.HookTCIngress)
+	return attachTC(l, i, number, bpf.HookTCIngress)
 }
 
 // rootCause is what the kernel said.
@@ -229,7 +239,13 @@ func rootCause(err error) error {
 }
 
 // Obtained is what was obtained, an element per interface.
-func (l *Live) Obtained() []Attachment { return l.obtained }
+func (l *Live) Obtained() []Attachment { return l.attachments() }
+
+// Interfaces counts the interfaces.
+func (l *Live) Interfaces() InterfaceCount { return l.counts() }
+
+// DeviceDrops are what interfaces dropped by themselves, an element per name.
+func (l *Live) DeviceDrops() []DeviceDrops { return l.drops.drops() }
 
 // Latency says how long packets took until Read returned them.
 func (l *Live) Latency() Latency { return l.latency.read() }
@@ -257,17 +273,25 @@ func (l *Live) HookStats() []HookStats {
 
 func (l *Live) readCounters() []HookStats {
 	var rows []HookStats
-	counters := l.loader.shared[conntapMapCounters]
-	for slot := range l.obtained {
-		for hook := range bpf.Hook(bpf.HookCount) {
-			var perCPU []bpf.Counters
-			if err := counters.Lookup(uint32(slot)*bpf.HookCount+uint32(hook), &perCPU); err != nil {
-				panic(fmt.Sprintf("reading the BPF counters: %v", err)) // an array has all its keys
-			}
-			for cpu := range perCPU {
-				if perCPU[cpu].Seen != 0 {
-					rows = append(rows, HookStats{l.obtained[slot].Interface.Name, hook, cpu, perCPU[cpu]})
-				}
+	l.nics.mu.Lock()
+	defer l.nics.mu.Unlock()
+	for slot, n := range l.list {
+		rows = l.readSlot(rows, slot, n.name)
+	}
+	return sumByName(append(rows, l.gone...))
+}
+
+// readSlot appends what a slot has counted.
+func (l *Live) readSlot(rows []HookStats, slot int, name string) []HookStats {
+	for hook := range bpf.Hook(bpf.HookCount) {
+		var perCPU []bpf.Counters
+		key := uint32(slot*bpf.HookCount) + uint32(hook)
+		if err := l.loader.shared[conntapMapCounters].Lookup(key, &perCPU); err != nil {
+			panic(fmt.Sprintf("reading the BPF counters: %v", err)) // an array has all its keys
+		}
+		for cpu := range perCPU {
+			if perCPU[cpu].Seen != 0 {
+				rows = append(rows, HookStats{name, hook, cpu, perCPU[cpu]})
 			}
 		}
 	}
@@ -278,7 +302,7 @@ func (l *Live) readCounters() []HookStats {
 // batches up to now have been read: who lost it may never send another. It does so
 // once in a while only, as it reads the counters of all CPUs.
 func (l *Live) noteLosses(now int64) {
-	if now-l.losses.settled < settleInterval && !l.detached.Load() {
+	if now-l.losses.settled < settleInterval*int64(1+l.counts().Captured/16) && !l.detached.Load() {
 		return
 	}
 	lost := make(map[int]uint64)
@@ -302,32 +326,34 @@ func (l *Live) LostBetween(from, to int64) uint64 { return l.losses.between(from
 // holds, and io.EOF. Who does not read on calls Close again, when no Read is
 // under way, to release the ring.
 func (l *Live) Close() error {
+	l.watcher.stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return l.release()
 	}
 	l.closed = true
-	err := l.detach()
+	err := l.detachAll()
 	waitForPrograms()
 	err = errors.Join(err, l.loader.transport.flush())
 	l.detached.Store(true)
 	return err
 }
 
-// detach undoes attach, last first.
-func (l *Live) detach() error {
+// detachAll undoes attach, last first.
+func (l *Live) detachAll() error {
 	var errs []error
-	for _, t := range slices.Backward(l.taps) {
-		errs = append(errs, t.detach())
-	}
-	for _, socket := range l.promisc {
-		errs = append(errs, socket.Close())
+	for _, n := range slices.Backward(l.list) {
+		if h := l.holds[n]; h != nil {
+			errs = append(errs, h.release())
+		}
 	}
 	if l.owners != nil {
 		errs = append(errs, l.owners.close())
+		l.owners = nil
 	}
-	l.taps, l.promisc, l.owners = nil, nil, nil
+	clear(l.holds)
+	l.drops.close()
 	return errors.Join(errs...)
 }
 
@@ -359,7 +385,12 @@ func (l *Live) release() error {
 
 // abandon releases what a failed open has got so far.
 func (l *Live) abandon() error {
-	err := errors.Join(l.detach(), l.closeRings())
+	l.watcher.stop()
+	var err error
+	if l.drops != nil {
+		err = l.detachAll()
+	}
+	err = errors.Join(err, l.closeRings())
 	if l.loader != nil {
 		l.loader.close()
 	}

@@ -261,7 +261,7 @@ func TestLiveRefusals(t *testing.T) {
 		want   string
 	}{
 		{"none", LiveConfig{}, "no interface to capture on: name one with -i"},
-		{"any", LiveConfig{Interfaces: []string{"any"}}, `"any" is not a device; give -i once per interface`},
+		{"any", LiveConfig{Interfaces: []string{"any"}}, `"any" is not a device; --all captures on all interfaces, -i once per interface on some`},
 		{"unknown", LiveConfig{Interfaces: []string{"eth9"}}, `no interface is called "eth9"; there are: lo, far, tap`},
 		{"twice", LiveConfig{Interfaces: []string{"tap", "tap"}}, "tap is named twice: its packets would be counted twice"},
 		{
@@ -701,7 +701,7 @@ func BenchmarkLiveRead(b *testing.B) {
 	enterNamespace(b)
 	addVeth(b, "tap", "far")
 	l := openLive(b, LiveConfig{Interfaces: []string{"tap"}, RingBytes: 16 << 20})
-	program := l.taps[0].collection.Programs[programNames[bpf.HookTCIngress]]
+	program := tapsOf(l)[0].collection.Programs[programNames[bpf.HookTCIngress]]
 	frame, dst := udpFrame(1, 30), make([]bpf.Packet, 512)
 	const burst = 100000
 	var records int
@@ -724,7 +724,7 @@ func TestLiveReadAllocates(t *testing.T) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
 	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, RingBytes: 16 << 20})
-	program := l.taps[0].collection.Programs[programNames[bpf.HookTCIngress]]
+	program := tapsOf(l)[0].collection.Programs[programNames[bpf.HookTCIngress]]
 	_, err := program.Run(&ebpf.RunOptions{Data: udpFrame(53, 30), Repeat: 50_000})
 	must(t, err)
 	dst := make([]bpf.Packet, 256)
@@ -790,4 +790,13 @@ func TestNoLinkLayer(t *testing.T) {
 			t.Errorf("without %v: %+v", without, p)
 		}
 	}
+}
+
+// tapsOf are the programs that l has attached, in the order in which it did.
+func tapsOf(l *Live) []*tap {
+	var taps []*tap
+	for _, n := range l.list {
+		taps = append(taps, l.holds[n].taps...)
+	}
+	return taps
 }

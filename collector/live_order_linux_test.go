@@ -92,8 +92,8 @@ func testLiveDirectionsApart(t *testing.T, c LiveConfig) {
 	l := openLive(t, c)
 	l.streams.patience = int64(time.Minute) // a thread that flushes may have to wait for a CPU
 	programs := []*ebpf.Program{            // egress was attached first
-		l.taps[0].collection.Programs[programNames[bpf.HookTCEgress]],
-		l.taps[1].collection.Programs[programNames[bpf.HookTCIngress]],
+		tapsOf(l)[0].collection.Programs[programNames[bpf.HookTCEgress]],
+		tapsOf(l)[1].collection.Programs[programNames[bpf.HookTCIngress]],
 	}
 	const connections = 100
 	var want string
@@ -168,7 +168,7 @@ func testLiveTwoProducers(t *testing.T, c LiveConfig) {
 	addVeth(t, "tap", "far")
 	c.Interfaces = []string{"tap"}
 	l := openLive(t, c)
-	program := l.taps[0].collection.Programs[programNames[bpf.HookTCIngress]]
+	program := tapsOf(l)[0].collection.Programs[programNames[bpf.HookTCIngress]]
 	const rounds, perRound = 10, 20_000
 	read := make(chan [3]uint64) // packets, behind a later one, in the wrong order of their CPU
 	go func() {
@@ -283,7 +283,7 @@ func testLiveFullBatch(t *testing.T, noTimers bool) {
 	addVeth(t, "tap", "far")
 	toOneCPU(t)
 	l := openLive(t, LiveConfig{Interfaces: []string{"tap"}, Transport: TransportBatched, noTimers: noTimers})
-	program := l.taps[0].collection.Programs[programNames[bpf.HookTCIngress]]
+	program := tapsOf(l)[0].collection.Programs[programNames[bpf.HookTCIngress]]
 	pending := l.loader.transport.pending.word(0, bpf.HookTCIngress)
 	var read atomic.Int64
 	end := make(chan error)
@@ -336,7 +336,7 @@ func testLiveHotplug(t *testing.T, c LiveConfig) {
 	addVeth(t, "tap", "far")
 	c.Interfaces = []string{"tap"}
 	l := openLive(t, c)
-	program := l.taps[0].collection.Programs[programNames[bpf.HookTCIngress]]
+	program := tapsOf(l)[0].collection.Programs[programNames[bpf.HookTCIngress]]
 	var recorded, got int
 	record := func(cpu, packets int) {
 		t.Helper()

@@ -45,6 +45,12 @@ func (*Live) Rings() []RingFill { return nil }
 // Latency says how long packets took until Read returned them.
 func (*Live) Latency() Latency { return Latency{} }
 
+// Interfaces counts the interfaces.
+func (*Live) Interfaces() InterfaceCount { return InterfaceCount{} }
+
+// DeviceDrops are what interfaces dropped by themselves.
+func (*Live) DeviceDrops() []DeviceDrops { return nil }
+
 // LostBetween is how many frames were lost from one time to another.
 func (*Live) LostBetween(from, to int64) uint64 { return 0 }
 
@@ -65,18 +71,6 @@ func OpenCgroups() (*Cgroups, error) { return nil, errNotLinux }
 
 // Path is the path of a group.
 func (*Cgroups) Path(uint64) string { return "" }
-
-// Devices watches what interfaces drop by themselves, on Linux.
-type Devices struct{}
-
-// WatchDevices returns an error: there is no live capture on this system.
-func WatchDevices([]string) (*Devices, error) { return nil, errNotLinux }
-
-// Drops is an element per interface.
-func (*Devices) Drops() []DeviceDrops { return nil }
-
-// Close ends the watch.
-func (*Devices) Close() {}
 
 // RingBytes says nothing of systems without rings.
 func RingBytes(wish int) (cpus, bytes int, err error) { return 0, wish, nil }

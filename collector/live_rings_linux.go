@@ -9,49 +9,51 @@ import (
 )
 
 // load makes the maps for the transport that was asked for, or the one that there is.
-func (l *Live) load(c *LiveConfig, kernel kernelVersion, interfaces, cpus int) (err error) {
+func (l *Live) load(c *LiveConfig, kernel kernelVersion, slots, cpus int) (err error) {
 	if c.Transport == TransportPerPacket {
-		l.loader, err = loadPerPacket(c, kernel, interfaces, cpus)
+		l.loader, err = loadPerPacket(c, kernel, slots, cpus)
 		return err
 	}
-	l.loader, err = loadBatched(c, kernel, interfaces, cpus)
+	l.loader, err = loadBatched(c, kernel, slots, cpus)
 	if c.Transport == TransportAuto && errors.Is(err, errNoBatches) {
-		l.loader, err = loadPerPacket(c, kernel, interfaces, cpus)
+		l.loader, err = loadPerPacket(c, kernel, slots, cpus)
 	}
 	return err
 }
 
-func loadBatched(c *LiveConfig, kernel kernelVersion, interfaces, cpus int) (*loader, error) {
+func loadBatched(c *LiveConfig, kernel kernelVersion, slots, cpus int) (*loader, error) {
 	size, err := ringSize(c.RingBytes, cpus, cpus)
 	if err != nil {
 		return nil, err
 	}
-	return newLoader(kernel, interfaces, transportConfig{
+	return newLoader(kernel, slots, transportConfig{
 		cpus: cpus, ringBytes: size, batchBytes: batchDefault, flush: flushInterval, noTimers: c.noTimers,
 	})
 }
 
-func loadPerPacket(c *LiveConfig, kernel kernelVersion, interfaces, cpus int) (*loader, error) {
+func loadPerPacket(c *LiveConfig, kernel kernelVersion, slots, cpus int) (*loader, error) {
 	size, err := ringSize(c.RingBytes, cpus, 1)
 	if err != nil {
 		return nil, err
 	}
-	return newLoader(kernel, interfaces, transportConfig{cpus: cpus, ringBytes: size, batchBytes: batchPerPacket})
+	return newLoader(kernel, slots, transportConfig{cpus: cpus, ringBytes: size, batchBytes: batchPerPacket})
 }
 
-// hooksOf are the hooks that the plans may lead to.
-func hooksOf(plans []plan) []bpf.Hook {
-	var used [bpf.HookCount]bool
-	for _, p := range plans {
-		used[bpf.HookXDP] = used[bpf.HookXDP] || p.ingress == ingressXDP || p.ingress == ingressXDPGeneric
-		used[bpf.HookTCIngress] = used[bpf.HookTCIngress] || p.ingress == ingressTCX || p.fallback
-		used[bpf.HookTCEgress] = used[bpf.HookTCEgress] || p.egress
-	}
+// hooksOf are the hooks at which interfaces may be captured by these wishes, now or when
+// others come.
+func hooksOf(c *LiveConfig) []bpf.Hook {
 	var hooks []bpf.Hook
-	for hook := range used {
-		if used[hook] {
-			hooks = append(hooks, bpf.Hook(hook))
+	xdp := c.Capture == CaptureXDP || c.Capture == CaptureXDPGeneric
+	if c.Direction != DirectionOut {
+		if xdp || c.Capture == CaptureAuto {
+			hooks = append(hooks, bpf.HookXDP)
 		}
+		if !xdp {
+			hooks = append(hooks, bpf.HookTCIngress)
+		}
+	}
+	if c.Direction != DirectionIn {
+		hooks = append(hooks, bpf.HookTCEgress)
 	}
 	return hooks
 }

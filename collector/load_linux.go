@@ -29,6 +29,7 @@ const (
 // its interface. All share the maps of one transport and one set of counters.
 type loader struct {
 	spec      *ebpf.CollectionSpec
+	slots     int
 	kernel    kernelVersion
 	clsact    bool // TCX is not to be had
 	shared    map[string]*ebpf.Map
@@ -42,14 +43,15 @@ type loader struct {
 	selection   Selection
 }
 
-// newLoader creates the maps that the programs share, for so many interfaces.
-func newLoader(kernel kernelVersion, interfaces int, c transportConfig) (*loader, error) {
+// newLoader creates the maps that the programs share, with counters for so many
+// interfaces at a time, a power of two.
+func newLoader(kernel kernelVersion, slots int, c transportConfig) (*loader, error) {
 	spec, err := loadConntap()
 	if err != nil {
 		return nil, fmt.Errorf("reading the BPF object: %w", err)
 	}
-	spec.Maps[conntapMapCounters].MaxEntries = uint32(interfaces * bpf.HookCount)
-	l := &loader{spec: spec, kernel: kernel, clsact: kernel.before(tcxKernel), shared: map[string]*ebpf.Map{}}
+	spec.Maps[conntapMapCounters].MaxEntries = uint32(slots * bpf.HookCount)
+	l := &loader{spec: spec, slots: slots, kernel: kernel, clsact: kernel.before(tcxKernel), shared: map[string]*ebpf.Map{}}
 	if err := l.createMaps(c); err != nil {
 		l.close()
 		return nil, err
@@ -85,12 +87,12 @@ func (l *loader) close() {
 }
 
 // load loads the program for hook, with the constants of the interface.
-func (l *loader) load(hook bpf.Hook, i *Interface, slot uint16) (*ebpf.Collection, error) {
+func (l *loader) load(hook bpf.Hook, i *Interface, number uint16) (*ebpf.Collection, error) {
 	name := programNames[hook]
 	if hook == bpf.HookXDP && l.kernel.before(xdpFragsKernel) {
 		name = conntapProgConntapXdpLinear
 	}
-	config, err := l.config(i, slot)
+	config, err := l.config(i, number)
 	if err != nil {
 		return nil, err
 	}
@@ -102,12 +104,12 @@ func (l *loader) load(hook bpf.Hook, i *Interface, slot uint16) (*ebpf.Collectio
 }
 
 // config is what the object says, for the interface.
-func (l *loader) config(i *Interface, slot uint16) (conntapConfig, error) {
+func (l *loader) config(i *Interface, number uint16) (conntapConfig, error) {
 	config, err := l.defaults()
 	if err != nil {
 		return config, err
 	}
-	config.Interface = slot
+	config.Interface, config.SlotMask = number, uint32(l.slots-1)
 	if i.hasBareIP() {
 		config.Link = linkIP
 	}

@@ -5,6 +5,7 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -50,4 +51,38 @@ func tryPackets() error {
 		return err
 	}
 	return unix.Close(socket)
+}
+
+// complete fills in the defaults, and finds what can't be meant.
+func (c *LiveConfig) complete() error {
+	if c.Warn == nil {
+		c.Warn = func(string) {}
+	}
+	return errors.Join(oneOf("capture", &c.Capture, Captures), oneOf("direction", &c.Direction, Directions),
+		oneOf("promiscuous", &c.Promiscuous, PromiscuousChoices), oneOf("transport", &c.Transport, Transports),
+		oneOf("xdp-action", &c.XDPAction, XDPActions))
+}
+
+// plan decides what to do on an interface.
+func (c *LiveConfig) plan(i *Interface) (plan, error) {
+	p, err := planCapture(i, c.Capture, c.Direction, c.Promiscuous)
+	if err != nil || c.XDPAction != XDPDrop {
+		return p, err
+	}
+	users, err := packetUsers(i)
+	if err != nil {
+		return p, err
+	}
+	return p, p.planDrop(i, users, c.Force)
+}
+
+// checkRights finds what the calling thread may not do for the plans.
+func (c *LiveConfig) checkRights(plans []plan) error {
+	promiscuous := slices.ContainsFunc(plans, func(p plan) bool { return p.promiscuous })
+	held, err := effectiveCapabilities()
+	if err != nil {
+		return err
+	}
+	needed := neededCapabilities(c.Capture, promiscuous)
+	return rightsError(held.missing(needed), needed)
 }

@@ -15,7 +15,7 @@ import (
 
 // captureFlags say where live packets come from and how; run and top share them.
 type captureFlags struct {
-	interfaces                      []string
+	interfaceFlags
 	capture, direction, promiscuous choice
 	transport                       choice
 	ringSize                        byteSize
@@ -26,7 +26,7 @@ type captureFlags struct {
 }
 
 func (f *captureFlags) register(fs *pflag.FlagSet) {
-	fs.StringArrayVarP(&f.interfaces, "interface", "i", nil, "`name` of a network interface; several, each with its -i, feed one log")
+	f.interfaceFlags.register(fs)
 	f.capture = choice{"auto", words(collector.Captures)}
 	fs.Var(&f.capture, "capture", "xdp, xdp-generic, tcx, afpacket (without BPF), or auto: XDP where the driver\nhas it, otherwise TCX")
 	f.direction = choice{"auto", words(collector.Directions)}
@@ -58,13 +58,8 @@ func words[T ~string](choices []T) []string {
 
 // check finds what the flags can't mean.
 func (f *captureFlags) check() error {
-	if len(f.interfaces) == 0 {
-		return errors.New("no interface given: -i NAME (ip link lists them)")
-	}
-	for _, name := range f.interfaces {
-		if name == "any" {
-			return errors.New(`"any" is not a device; repeat -i for each of several`)
-		}
+	if err := f.interfaceFlags.check(); err != nil {
+		return err
 	}
 	if err := f.checkDrop(); err != nil {
 		return err
@@ -91,6 +86,9 @@ func (f *captureFlags) checkDrop() error {
 func (f *captureFlags) live() collector.LiveConfig {
 	return collector.LiveConfig{
 		Interfaces:  f.interfaces,
+		All:         f.all,
+		Wait:        f.wait,
+		Namespace:   f.netns,
 		Capture:     collector.Capture(f.capture.value),
 		Direction:   collector.Direction(f.direction.value),
 		Promiscuous: collector.Promiscuous(f.promiscuous.value),

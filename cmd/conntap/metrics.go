@@ -23,9 +23,9 @@ func (f *runFlags) listen() (*metrics.Server, error) {
 }
 
 // snapshot is what metrics are made of. It may be called from any goroutine.
-func (f *runFlags) snapshot(p *pipeline, source collector.LiveSource, devices *collector.Devices) *metrics.Snapshot {
+func (f *runFlags) snapshot(p *pipeline, source collector.LiveSource) *metrics.Snapshot {
 	return &metrics.Snapshot{
-		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(),
+		Hooks: source.HookStats(), Devices: source.DeviceDrops(), Interfaces: source.Interfaces(), Rings: source.Rings(),
 		Latency: source.Latency(), Late: source.Stats().Late,
 		Connections: p.tracker.Stats(), MaxConnections: f.maxConnections, Sample: uint32(f.sample),
 		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(), HeldBack: p.rows.limit.rows.Load(),

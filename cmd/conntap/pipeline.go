@@ -181,6 +181,17 @@ func (p *pipeline) show(text string) {
 	p.out.line.Show(text)
 }
 
+// tell says a sentence about a source, beside the status line. There may be no pipeline
+// yet.
+func (p *pipeline) tell(sentence string) {
+	if p != nil {
+		p.rows.mu.Lock()
+		defer p.rows.mu.Unlock()
+		p.out.line.Erase()
+	}
+	tell(sentence)
+}
+
 // say prints the hints that rest on enough connections.
 func (p *pipeline) say(enough uint64) {
 	if p.quiet {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,6 +56,8 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 		Example: `  sudo conntap run -i eth0
   sudo conntap run -i eth0 --log-dir /var/log/conntap --with mac,vlan,community-id
   sudo conntap run -i tap0 -i tap1     # a TAP with one direction per port
+  sudo conntap run --all -i '!docker*' --with interface
+  sudo conntap run -i eth0 --netns 4711     # of the container that process 4711 is in
   sudo conntap run -i eth0 --filter 'not port 22' --sample 1/10
   sudo conntap run -i mirror0 --capture xdp --xdp-action drop
   sudo conntap run --config /etc/conntap/conntap.toml
@@ -140,22 +143,19 @@ func run(f *runFlags) (err error) {
 	live.RingBytes = f.plan.rings
 	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.wantsLinkLayer()
 	live.Owners = f.wantsProcess()
-	live.Selection, live.Warn = f.selection(), tell
+	var running atomic.Pointer[pipeline]
+	live.Selection, live.Warn = f.selection(), func(sentence string) { running.Load().tell(sentence) }
 	source, err := collector.Open(live)
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
-	devices, err := collector.WatchDevices(f.interfaces)
-	if err != nil {
-		return errors.Join(err, source.Close(), source.Close(), out.Close())
-	}
-	defer devices.Close()
 	f.plan.obtained(source.Rings(), f.shards)
 	f.announce(source, server)
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	p := newPipeline(source, config, f.shards, log, out)
 	p.live, p.quiet = true, f.quiet
+	running.Store(p)
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween
 	}
@@ -168,7 +168,7 @@ func run(f *runFlags) (err error) {
 		}
 	}
 	p.lineText = (&meter{at: p.started}).text
-	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source, devices) },
+	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source) },
 		func() error { return healthy(p) })
 	p.service = service
 	p.service.Watch(p.health.Stuck)
@@ -187,7 +187,7 @@ func run(f *runFlags) (err error) {
 		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.rows.gapped,
 		Omitted: p.rows.log.Omitted(), Dropped: p.out.state().Dropped, Live: true, Full: f.full(),
 		HeldRows: p.rows.limit.rows.Load(), HeldPackets: p.rows.limit.packets.Load(),
-		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(), Latency: source.Latency(),
+		Hooks: source.HookStats(), Devices: source.DeviceDrops(), Rings: source.Rings(), Latency: source.Latency(),
 		Sample: uint32(f.sample),
 	}
 	_, _ = account.WriteTo(os.Stderr)

@@ -22,7 +22,9 @@ import (
 type Snapshot struct {
 	Hooks   []collector.HookStats   // by interface, hook and CPU
 	Devices []collector.DeviceDrops // by interface
-	Rings   []collector.RingFill
+	// Interfaces counts them.
+	Interfaces collector.InterfaceCount
+	Rings      []collector.RingFill
 	// Latency is what packets took from their time stamp until they were read.
 	Latency collector.Latency
 	// Late is how many packets were tracked out of the order of time.
@@ -125,6 +127,24 @@ var families = []family{
 		},
 	},
 
+	{
+		"conntap_interfaces",
+		"Interfaces by their state: captured; awaited: named, and not there; failed: there, and not to be captured.",
+		[]string{"state"},
+		gauge, func(s *Snapshot, emit emit) {
+			emit(float64(s.Interfaces.Captured), "captured")
+			emit(float64(s.Interfaces.Awaited), "awaited")
+			emit(float64(s.Interfaces.Failed), "failed")
+		},
+	},
+	{
+		"conntap_interface_changes_total", "How often the capture of an interface began (attached) and ended (detached) before the end of all.",
+		[]string{"change"},
+		counter, func(s *Snapshot, emit emit) {
+			emit(float64(s.Interfaces.Attached), "attached")
+			emit(float64(s.Interfaces.Detached), "detached")
+		},
+	},
 	{
 		"conntap_ring_size_bytes", "Bytes that a ring has, by the CPU that writes to it; all: one ring for all.",
 		[]string{"cpu"},
