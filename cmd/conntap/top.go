@@ -90,28 +90,60 @@ func (f *topFlags) run() error {
 	}
 	live := f.live()
 	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.keyVLAN()
-	live.Selection, live.Warn = f.selection(), tell
+	var said sentences
+	live.Selection, live.Warn = f.selection(), said.add
 	source, err := collector.Open(live)
 	if err != nil {
 		return err
 	}
-	devices, err := collector.WatchDevices(f.interfaces)
-	if err != nil {
-		return errors.Join(err, source.Close(), source.Close())
-	}
-	defer devices.Close()
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	v := newViewing(source, config, f.shards)
+	said.hold()
 	err = v.run(topTitle(source, f.announcements()))
+	said.release()
 	account := &screen.Account{
 		Title:  "conntap: detached; " + screen.Plural(v.tracker.Stats().Closed[tracker.CauseEnd], "connection") + " still open",
 		Frames: source.Stats(), Connections: v.tracker.Stats(), Gapped: v.gapped, Live: true, Full: f.full(),
-		Hooks: source.HookStats(), Devices: devices.Drops(), Rings: source.Rings(), Latency: source.Latency(),
+		Hooks: source.HookStats(), Devices: source.DeviceDrops(), Rings: source.Rings(), Latency: source.Latency(),
 		Sample: uint32(f.sample),
 	}
 	_, _ = account.WriteTo(os.Stderr)
 	return err
+}
+
+// sentences are what a source says. While the screen is drawn they are kept for its end.
+type sentences struct {
+	mu   sync.Mutex
+	held bool
+	kept []string
+}
+
+const sentencesMost = 100 // kept; those after them are of no use any more
+
+func (s *sentences) add(sentence string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.held {
+		tell(sentence)
+	} else if len(s.kept) < sentencesMost {
+		s.kept = append(s.kept, sentence)
+	}
+}
+
+func (s *sentences) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = true
+}
+
+func (s *sentences) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sentence := range s.kept {
+		tell(sentence)
+	}
+	s.held, s.kept = false, nil
 }
 
 // topTitle says what is looked at.
