@@ -183,7 +183,7 @@ func ownersRound(b *testing.B, network string, owners bool) float64 {
 			b.Fatal(err)
 		}
 	}
-	run, err := l.taps[0].collection.Programs[conntapProgConntapTcEgress].Stats()
+	run, err := tapsOf(l)[0].collection.Programs[conntapProgConntapTcEgress].Stats()
 	must(b, err)
 	must(b, l.Close())
 	<-read
