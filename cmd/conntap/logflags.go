@@ -140,7 +140,7 @@ func (f *logFlags) open(create func(*output, string, connlog.Config) (*connlog.W
 	if err != nil {
 		return nil, nil, err
 	}
-	out := newOutput(f.quiet)
+	out := newOutput()
 	log, err := create(out, connlog.FileName(cfg.Format, f.tag), cfg)
 	if err == nil {
 		err = f.rowFlags.open(out, f.dir, f.tag, cfg)

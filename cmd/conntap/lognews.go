@@ -66,13 +66,18 @@ func (o *output) state() connlog.DirectoryState {
 	return o.dir.State()
 }
 
-// hangUp reopens the logs. It tells whether conntap is to end instead: if its terminal is
+// hangUp reads the configuration again and reopens the logs. It tells whether conntap is to end instead: if its terminal is
 // gone.
 func (p *pipeline) hangUp() (ends bool) {
 	if p.onTerminal && !isTerminal(os.Stderr) {
 		return true
 	}
+	if p.reload != nil {
+		p.reload()
+	}
 	p.keep(p.rows.flush()) // what was logged before belongs into the old files
-	p.out.dir.Reopen()
+	if p.out.dir != nil {
+		p.out.dir.Reopen()
+	}
 	return false
 }

@@ -30,9 +30,9 @@ type output struct {
 	rowsPerSecond uint64
 }
 
-func newOutput(quiet bool) *output {
+func newOutput() *output {
 	o := &output{}
-	if !quiet && isTerminal(os.Stderr) && !dumb() {
+	if isTerminal(os.Stderr) && !dumb() {
 		o.line = screen.NewLine(os.Stderr, terminalWidth)
 	}
 	return o

@@ -39,6 +39,8 @@ type pipeline struct {
 	// end. Close of a live source may be called while it reads.
 	live  bool
 	quiet bool
+	// reload reads the configuration again, on SIGHUP; nil if there is none to be read.
+	reload func()
 	// lineText is what the status line says now.
 	lineText func(*pipeline) string
 	health   *health.Monitor
@@ -72,7 +74,7 @@ func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *c
 func (p *pipeline) run() error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if p.out.dir != nil {
+	if p.out.dir != nil || p.reload != nil {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	defer signal.Stop(signals)
@@ -178,7 +180,11 @@ func (p *pipeline) logged() uint64 {
 func (p *pipeline) show(text string) {
 	p.rows.mu.Lock()
 	defer p.rows.mu.Unlock()
-	p.out.line.Show(text)
+	if p.quiet {
+		p.out.line.Erase()
+	} else {
+		p.out.line.Show(text)
+	}
 }
 
 // tell says a sentence about a source, beside the status line. There may be no pipeline

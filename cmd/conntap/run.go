@@ -170,13 +170,16 @@ func run(f *runFlags) (err error) {
 	p.lineText = (&meter{at: p.started}).text
 	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source) },
 		func() error { return healthy(p) })
+	if f.settings.Path() != "" {
+		p.reload = func() { f.reload(p) }
+	}
 	p.service = service
 	p.service.Watch(p.health.Stuck)
 	if err := p.service.Ready("capturing"); err != nil {
 		tell(err.Error())
 	}
 	err = p.run()
-	if p.unread || f.quiet {
+	if p.unread || p.quiet {
 		return err
 	}
 	title := "conntap: detached"

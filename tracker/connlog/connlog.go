@@ -211,6 +211,13 @@ func (cfg *Config) localNets() *nets {
 	return newNets(slices.Concat(privatePrefixes(), cfg.LocalNets))
 }
 
+// SetNets replaces the networks that the log goes by with LocalNets, NoLocalNets and
+// NeighborNets of cfg, from the next row on. The rest of cfg is not looked at.
+func (w *Writer) SetNets(cfg Config) {
+	w.cfg.LocalNets, w.cfg.NoLocalNets, w.cfg.NeighborNets = cfg.LocalNets, cfg.NoLocalNets, cfg.NeighborNets
+	w.local, w.near, w.row.nets = newNets(cfg.LocalNets), newNets(cfg.NeighborNets), w.cfg.localNets()
+}
+
 // check finds what the format has no place for.
 func (cfg *Config) check() error {
 	columnar := cfg.Format == TSV || cfg.Format == JSON

@@ -25,9 +25,10 @@ const FileFlag = "config"
 // prefix begins the names of environment variables.
 const prefix = "CONNTAP_"
 
-// Settings are the values of a command's flags, and where they come from. They are
-// not to be changed.
+// Settings are the values of a command's flags, and where they come from. They are for
+// one goroutine.
 type Settings struct {
+	path    string
 	flags   *pflag.FlagSet
 	values  map[string]value  // by flag
 	origins map[string]string // of what is not a default; "" for the command line
@@ -46,7 +47,7 @@ func (v value) text() string { return strings.Join(v.words, ",") }
 // file says, whose path is "" for none. A list is replaced as a whole. A flag that was
 // set counts as changed. The error joins all mistakes, each with its place.
 func Load(flags *pflag.FlagSet, path string, environment []string) (*Settings, error) {
-	s := &Settings{flags: flags, values: make(map[string]value), origins: make(map[string]string)}
+	s := &Settings{path: path, flags: flags, values: make(map[string]value), origins: make(map[string]string)}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Changed {
 			s.origins[f.Name] = ""
@@ -59,6 +60,9 @@ func Load(flags *pflag.FlagSet, path string, environment []string) (*Settings, e
 	s.visit(func(f *pflag.Flag) { s.values[f.Name] = valueOf(f) })
 	return s, err
 }
+
+// Path is the file that they come from, "" for none.
+func (s *Settings) Path() string { return s.path }
 
 // Path is the file that the flag [FileFlag] names, else the environment; "" for none.
 func Path(flags *pflag.FlagSet) string {
@@ -160,6 +164,18 @@ func (s *Settings) Changed(other *Settings) (names []string) {
 		}
 	})
 	return names
+}
+
+// Adopt takes over the values of other, with where they come from, of some settings.
+func (s *Settings) Adopt(other *Settings, names []string) {
+	for _, name := range names {
+		s.values[name] = other.values[name]
+		if origin, given := other.origins[name]; given {
+			s.origins[name] = origin
+		} else {
+			delete(s.origins, name)
+		}
+	}
 }
 
 // Given tells whether a setting has a value that is not the default's.

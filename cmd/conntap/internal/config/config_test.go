@@ -20,6 +20,7 @@ func command(t *testing.T, args ...string) *pflag.FlagSet {
 	flags.StringArray("interface", nil, "")
 	flags.StringSlice("fields", nil, "`list`")
 	flags.String("local-nets", "", "`list`")
+	flags.String("long", "", "`times`")
 	flags.String("log-dir", "", "`dir`")
 	flags.Int("shards", 3, "")
 	flags.Float64("ratio", 0.5, "")
@@ -87,6 +88,7 @@ func TestFile(t *testing.T) {
 		{"local-nets = ['10.0.0.0/8', '2001:db8::/32']", "local-nets", "10.0.0.0/8,2001:db8::/32"},
 		{"local-nets = '10.0.0.0/8'", "local-nets", "10.0.0.0/8"},
 		{"local-nets = []", "local-nets", ""},
+		{"long = ['1h', '2h']", "long", "1h,2h"},
 		{"fields = ['ts', 'uid']", "fields", "ts,uid"},
 		{"shards = 1_6", "shards", "16"},
 		{"shards = 0x10", "shards", "16"},
@@ -244,6 +246,10 @@ func TestChanged(t *testing.T) {
 	after := load("interface = ['a', 'b']\nquiet = true\nlog-dir = 'x'")
 	if got, want := before.Changed(after), []string{"interface", "log-dir"}; !slices.Equal(got, want) {
 		t.Errorf("want %q, got %q", want, got)
+	}
+	before.Adopt(after, []string{"log-dir", "shards"})
+	if got, want := before.Changed(after), []string{"interface"}; !slices.Equal(got, want) || before.Given("shards") || !before.Given("log-dir") {
+		t.Errorf("want %q changed, log-dir given and shards not, got %q, %t, %t", want, got, before.Given("log-dir"), before.Given("shards"))
 	}
 }
 

@@ -124,13 +124,14 @@ func wordsOf(f *pflag.Flag, v *unstable.Node) ([]string, error) {
 }
 
 // takesList tells whether a flag takes several values, and if so, whether in one text,
-// separated by commas: then its type, or the placeholder in its help, is a list.
+// separated by commas: then its type, or the placeholder in its help, says so.
 func takesList(f *pflag.Flag) (several, joined bool) {
 	if _, ok := f.Value.(pflag.SliceValue); ok {
 		return true, false
 	}
 	placeholder, _ := pflag.UnquoteUsage(f)
-	return placeholder == "list", placeholder == "list"
+	joined = placeholder == "list" || placeholder == "times"
+	return joined, joined
 }
 
 // wordOf is a single value as on the command line, if it is of a type that the flag

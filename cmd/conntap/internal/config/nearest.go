@@ -9,7 +9,7 @@ const distanceMost = 2
 
 // nearest is the setting that a name is a slip of; "" if it is like none.
 func (s *Settings) nearest(name string) (near string) {
-	most := min(distanceMost, len(name)/3) + 1
+	most := min(distanceMost, (len(name)+1)/3) + 1
 	s.visit(func(f *pflag.Flag) {
 		if d := distance(name, f.Name); d < most {
 			near, most = f.Name, d
