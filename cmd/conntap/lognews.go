@@ -16,19 +16,22 @@ const complaintInterval = time.Minute
 
 // logNews says what there is to be said about log files.
 type logNews struct {
-	complained time.Time // the last time; zero while all is well
-	dropped    uint64    // rows by then
+	complained time.Time // the last time
+	bad        bool      // nothing better was said since
+	dropped    uint64    // rows at the last look
 }
 
-// of returns sentences, each once, but a complaint once a minute while it holds.
+// of returns sentences, each once: notes, and at most once a minute that rows can't be
+// written, and after that, that they can.
 func (n *logNews) of(state connlog.DirectoryState, notes []string, now time.Time) []string {
 	worse := state.Err != nil || state.Dropped > n.dropped
+	n.dropped = state.Dropped
 	switch {
 	case worse && now.Sub(n.complained) >= complaintInterval:
-		n.complained, n.dropped = now, state.Dropped
+		n.complained, n.bad = now, true
 		notes = append(notes, complaint(state))
-	case !worse && !n.complained.IsZero() && state.Waiting == 0:
-		n.complained = time.Time{}
+	case !worse && n.bad && state.Waiting < state.Limit/2:
+		n.bad = false
 		notes = append(notes, "log: written again; rows dropped since the start: "+screen.Count(state.Dropped))
 	}
 	return notes
