@@ -42,7 +42,7 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	fs.Var(&f.format, "format", "how a connection becomes a line: text for people, tsv or json as in\n"+
 		"Zeek's conn.log, red as in the classic one (default text on a terminal,\notherwise tsv)")
 	fs.StringVar(&f.dir, "log-dir", "", "write `dir`/conn.log (red and text: red.TAG, text.TAG) instead of standard\n"+
-		"output; an existing file is left alone")
+		"output; an existing file is never overwritten")
 	fs.Var(&f.with, "with", "add columns: mac, vlan, community-id (as in Zeek), rtt (of the handshake),\n"+
 		"counters (what the letters T, G, W, C stand for), loss (packets that conntap\nlost meanwhile), interface (where the first packet came from, live),\nprocess (the local one that made it: pid, name, user, cgroup, container; live);\nto lines of red and text: history, uid")
 	f.profile = choice{connlog.Zeek8.String(), []string{connlog.Zeek8.String(), connlog.Bro26.String()}}

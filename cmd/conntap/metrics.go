@@ -43,5 +43,8 @@ func healthy(p *pipeline) error {
 	if err := p.health.Stuck(stuckAfter); err != nil {
 		return err
 	}
-	return p.rows.failing()
+	if err := p.rows.failing(); err != nil {
+		return err
+	}
+	return p.out.state().Err
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -64,7 +63,8 @@ type Directory struct {
 	mu      sync.Mutex
 	logs    []*logFile
 	notes   []string
-	err     error // of the last try
+	said    []string // of noteOnce
+	err     error    // of the last try
 	failing time.Time
 	since   time.Time // when what is being done was begun; zero if nothing is
 }
@@ -173,6 +173,16 @@ func (d *Directory) Notes() []string {
 	return notes
 }
 
+// noteOnce is note, but of the same sentence only the first time.
+func (d *Directory) noteOnce(sentence string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Contains(d.said, sentence) {
+		d.said = append(d.said, sentence)
+		d.notes = append(d.notes, sentence)
+	}
+}
+
 func (d *Directory) note(sentence string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -197,7 +207,7 @@ func (d *Directory) enter() (made []string, err error) {
 		return nil, fmt.Errorf("open log directory: %w", err)
 	}
 	// A file system may have no locks; then whoever shares a directory is not found out.
-	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+	if lockedByOther(dir) {
 		_ = dir.Close()
 		return nil, fmt.Errorf("another conntap writes its logs to %s: choose another directory", d.path)
 	}
@@ -339,9 +349,10 @@ func (d *Directory) report(err error) {
 func (d *Directory) Close() error {
 	var err error
 	if d.done != nil {
-		d.janitor.stop()
+		d.janitor.cancel()
 		close(d.closing)
 		err = d.await()
+		d.janitor.stop()
 	}
 	return errors.Join(err, d.lock.Close())
 }

@@ -64,12 +64,12 @@ func (l *logFile) open() error {
 		l.dir.note(note)
 		l.dir.janitor.signal()
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|noFollow, 0o640)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	if err := giveToCaller(file, made); err != nil {
-		return errors.Join(fmt.Errorf("open log: %w", err), file.Close())
+	if err := giveToCaller(file, made); err != nil { // rather root's than none
+		l.dir.noteOnce(fmt.Sprintf("log files belong to root: %v", err))
 	}
 	l.file, l.full, l.cramped = &File{file: file}, false, false
 	l.stamp()
@@ -126,9 +126,9 @@ func (l *logFile) write(lines []byte) (n int, err error) {
 	switch {
 	case err == nil && l.removed():
 		l.noteRemoved()
-		return 0, errors.Join(fmt.Errorf("write %s: %w", l.path(), errRemoved), l.abandon())
+		return 0, errors.Join(fmt.Errorf("write %s: %w", l.path(), errRemoved), l.leave(l.dir.cfg.Now()))
 	case err != nil && !noSpace(err):
-		err = errors.Join(err, l.abandon()) // it is set aside when the next one is opened
+		err = errors.Join(err, l.leave(l.dir.cfg.Now())) // it is set aside when the next one is opened
 	}
 	return n, err
 }
@@ -165,7 +165,7 @@ func (l *logFile) lookAfter() error {
 		return nil
 	case l.removed():
 		l.noteRemoved()
-		return l.abandon()
+		return l.leave(l.dir.cfg.Now())
 	case l.due():
 		return l.rotate()
 	}
@@ -206,8 +206,7 @@ func (l *logFile) rotate() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("rotate log: %w", err), l.file.cut(size))
 	}
-	l.since = since
-	err = l.abandon()
+	err = l.leave(since)
 	l.dir.janitor.signal()
 	return err
 }
@@ -227,8 +226,7 @@ func (l *logFile) endMoved(since time.Time) error {
 			return err
 		}
 	}
-	l.since = since
-	return l.abandon()
+	return l.leave(since)
 }
 
 // close ends the file for good, by its own name if files are rotated. Without a line
@@ -239,7 +237,7 @@ func (l *logFile) close() error {
 		return nil
 	case l.removed():
 	case l.file.size == 0 && l.isCurrent():
-		return errors.Join(os.Remove(l.path()), l.abandon())
+		return errors.Join(os.Remove(l.path()), l.leave(l.dir.cfg.Now()))
 	case rotates && l.file.size > 0:
 		l.full = true // it ends now
 		return l.rotate()
@@ -248,7 +246,7 @@ func (l *logFile) close() error {
 			return err
 		}
 	}
-	return l.abandon()
+	return l.leave(l.dir.cfg.Now())
 }
 
 // end writes the footer.
@@ -261,10 +259,10 @@ func (l *logFile) end() error {
 	return err
 }
 
-// abandon closes the file as it is.
-func (l *logFile) abandon() error {
+// leave closes the file as it is. Rows from since on go to the next one.
+func (l *logFile) leave(since time.Time) error {
 	err := l.file.file.Close()
-	l.file = nil
+	l.file, l.since = nil, since
 	return err
 }
 
@@ -284,6 +282,5 @@ func (l *logFile) removed() bool {
 	if err != nil {
 		return false
 	}
-	stat, known := info.Sys().(*syscall.Stat_t)
-	return known && stat.Nlink == 0
+	return unlinked(info)
 }
