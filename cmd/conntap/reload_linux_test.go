@@ -66,7 +66,7 @@ func TestReload(t *testing.T) {
 	must(t, run.Process.Signal(unix.SIGHUP)) // the same again
 	wantMessages(t, messages, "reload: changed, but of no effect before a restart: capture, with", "reloaded: nothing")
 
-	configure("local-nets = 'none'\nquite = true\nshards = 0\n")
+	configure("local-nets = 'none'\nquite = true\n")
 	must(t, run.Process.Signal(unix.SIGHUP))
 	wantMessages(t, messages, "reload: "+path+`:6: no setting "quite", did you mean "quiet"?`,
 		"reload: the configuration in force stays as it is")
