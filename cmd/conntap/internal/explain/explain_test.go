@@ -198,10 +198,10 @@ func TestRowsRefuses(t *testing.T) {
 		{"#fields\tts\n", "no rows to explain: give lines of a conn.log"},
 		{"hello\n", "line 1: not a row of a conn.log: want Zeek's TSV or JSON, or a red line"},
 		{"a b c d e f g h i\n", "line 1: not a row of a conn.log: want Zeek's TSV or JSON, or a red line"},
-		{"\n{\"ts\":\n", "line 2: not JSON: EOF"},
+		{"\n{\"ts\":\n", "line 2: not JSON: the object is cut off"},
 		{"{}", "line 1: an object without fields"},
 		{"1\t2\n", "line 1: a row of 2 columns, want 21: give the log's #fields line with it"},
-		{strings.Repeat("x", longestLine+1), "read rows: bufio.Scanner: token too long"},
+		{strings.Repeat("x", 1<<20+1), "line 1: longer than 1048576 bytes"},
 	}
 	for _, tt := range tests {
 		err := Rows(&strings.Builder{}, strings.NewReader(tt.in))

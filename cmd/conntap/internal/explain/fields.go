@@ -7,27 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"conntap/cmd/conntap/internal/logread"
 )
-
-// field is one field of a row as it stands in the log; set is false for an
-// unset one.
-type field struct {
-	name, value string
-	set         bool
-}
-
-// record is a row: its fields in the log's order.
-type record []field
-
-// get is a field's value, "" if it is unset or missing.
-func (r record) get(name string) string {
-	for _, f := range r {
-		if f.name == name && f.set {
-			return f.value
-		}
-	}
-	return ""
-}
 
 // fieldWords are the meanings of the fields, and of their absence.
 var fieldWords = map[string]struct{ plain, unset string }{
@@ -89,29 +71,29 @@ var fieldWords = map[string]struct{ plain, unset string }{
 
 // meaning is what a field says in this row; state and history have lines of
 // their own.
-func (r record) meaning(f field) string {
-	words, known := fieldWords[f.name]
+func (r record) meaning(f logread.Field) string {
+	words, known := fieldWords[f.Name]
 	switch {
 	case !known:
 		return "a field that conntap doesn't write"
-	case !f.set && r.get("flags") != "": // red
+	case !f.Set && r.get("flags") != "": // red
 		return "not known"
-	case !f.set && words.unset != "":
+	case !f.Set && words.unset != "":
 		return words.unset
-	case !f.set:
+	case !f.Set:
 		return "unset"
 	}
-	switch f.name {
+	switch f.Name {
 	case "service":
 		if r.get("flags") != "" {
 			return "the name of the responder's port, a guess"
 		}
 	case "ts":
-		return words.plain + utc(f.value)
+		return words.plain + utc(f.Value)
 	case "id.orig_p", "id.resp_p":
-		return r.portMeaning(f.name, words.plain)
+		return r.portMeaning(f.Name, words.plain)
 	case "local_orig", "local_resp":
-		if f.value == "F" || f.value == "false" {
+		if f.Value == "F" || f.Value == "false" {
 			return strings.Replace(words.plain, "is in a", "is not in a", 1)
 		}
 	case "orig_bytes", "resp_bytes":

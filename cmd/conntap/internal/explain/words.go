@@ -175,3 +175,13 @@ const endings = `What ends a connection and writes its row:
 const olderVersions = `Other versions: g is of Zeek 3.0 and later, X of 6.2 and later. Bro 2.6 and Zeek before 4.0 wrote RSTOS0
 for every reset by an originator whose peer kept silent; now R and SAR, for example, are OTH.
 Its documentation says of RSTRH and SHR that the responder "sent a SYN ACK"; read the history: Ar is RSTRH too.`
+
+// StateWords is what a state means, in a sentence without a full stop; "" if there
+// is no such state.
+func StateWords(name string) string {
+	s, ok := parseState(name)
+	if !ok {
+		return ""
+	}
+	return stateWords[s].plain
+}
