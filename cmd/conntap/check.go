@@ -78,7 +78,7 @@ func checkConfig(c *cobra.Command, f *checkFlags) error {
 // check reports on each interface; an error says that there is one on which run
 // would not work.
 func check(f *checkFlags) error {
-	capable, err := report(f)
+	capable, err := printCheck(f)
 	if err == nil && capable < len(f.interfaces) {
 		return errSaid
 	}
@@ -100,16 +100,16 @@ func checkAll(f *checkFlags) error {
 	if len(f.interfaces) == 0 {
 		return errors.New("no interface is up but loopback: ip link set NAME up, or -i lo")
 	}
-	capable, err := report(f)
+	capable, err := printCheck(f)
 	if err == nil && capable == 0 {
 		return errSaid
 	}
 	return err
 }
 
-// report prints a report on each interface and counts those on which run would
+// printCheck prints a report on each interface and counts those on which run would
 // work.
-func report(f *checkFlags) (capable int, err error) {
+func printCheck(f *checkFlags) (capable int, err error) {
 	for n, name := range f.interfaces {
 		r, err := collector.Check(name)
 		if err != nil {

@@ -80,6 +80,7 @@ exactly as Zeek's conn.log says it.`,
   sudo conntap top -i eth0             # watch it on the terminal
   sudo conntap check -i eth0           # can this machine do it, and how?
   conntap explain RSTO ShADadtR        # what does that mean?
+  conntap report conn.log              # who talked most, what failed?
   sudo conntap bench                   # how fast is it here?
 
   conntap -r capture.pcap              # short for conntap read
@@ -94,7 +95,8 @@ exactly as Zeek's conn.log says it.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddCommand(newReadCommand(), newRunCommand(), newTopCommand(), newCheckCommand(), newExplainCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newReadCommand(), newRunCommand(), newTopCommand(), newCheckCommand(), newExplainCommand(), newReportCommand(),
+		newBenchCommand(), newVersionCommand())
 	return root
 }
 

@@ -81,7 +81,7 @@ func (a *Account) writeTitle(b *strings.Builder) {
 		b.WriteString(", " + Bytes(uint64(a.Size)))
 	}
 	if a.First != 0 {
-		b.WriteString(", " + period(a.First, a.Last))
+		b.WriteString(", " + Period(a.First, a.Last))
 	}
 	b.WriteByte('\n')
 }

@@ -66,9 +66,9 @@ func Span(d time.Duration) string {
 	return fmt.Sprintf("%.1f days", d.Hours()/24)
 }
 
-// period writes two times, in ns since 1970, as a period in UTC; the second
+// Period writes two times, in ns since 1970, as a period in UTC; the second
 // without its date if that is the first one's.
-func period(from, to int64) string {
+func Period(from, to int64) string {
 	const date, clock = "2006-01-02", "15:04:05"
 	a, b := time.Unix(0, from).UTC(), time.Unix(0, to).UTC()
 	end := b.Format(clock)

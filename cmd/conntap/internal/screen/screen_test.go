@@ -37,8 +37,8 @@ func TestFigures(t *testing.T) {
 		{Span(72 * time.Hour), "3.0 days"},
 		{Plural(1, "packet"), "1 packet"},
 		{Plural(2000, "packet"), "2,000 packets"},
-		{period(1700000000e9, 1700001069e9), "2023-11-14 22:13:20 to 22:31:09 UTC (18 min)"},
-		{period(1700000000e9, 1700010000e9), "2023-11-14 22:13:20 to 2023-11-15 01:00:00 UTC (2.8 h)"},
+		{Period(1700000000e9, 1700001069e9), "2023-11-14 22:13:20 to 22:31:09 UTC (18 min)"},
+		{Period(1700000000e9, 1700010000e9), "2023-11-14 22:13:20 to 2023-11-15 01:00:00 UTC (2.8 h)"},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {
