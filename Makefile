@@ -28,12 +28,13 @@ test-kernel: ## run the tests in Debian's kernel 6.1 under QEMU (SMP=2)
 fuzz: ## run every fuzz target, two at a time (FUZZTIME=60s each)
 	hack/fuzz.sh $(FUZZTIME) $(FUZZREST)
 
-bench: build ## measure: Go benchmarks, beside softflowd and argus, memory per connection
+bench: build ## measure: Go benchmarks, beside softflowd and argus, memory, what it costs a host
 	@hack/setup.sh bench
 	hack/bench.sh
 	hack/compare.sh
 	[ "$$(id -u)" -ne 0 ] || hack/compare-live.sh
 	hack/memory.sh
+	[ "$$(id -u)" -ne 0 ] || hack/overhead.sh
 
 lint: ## check format and code: gofumpt, vet, staticcheck, clang-format, shellcheck
 	@hack/setup.sh lint

@@ -13,7 +13,7 @@ test=(ip:iproute2 ethtool:ethtool iperf3:iperf3 python3:python3 tcpdump:tcpdump)
 generate=(clang:clang llvm-strip:llvm /usr/include/bpf/bpf_helpers.h:libbpf-dev)
 lint=(clang-format:clang-format shellcheck:shellcheck)
 testkernel=(qemu-system-x86_64:qemu-system-x86 cpio:cpio xz:xz-utils)
-bench=(softflowd:softflowd argus:argus-server racount:argus-client tcpdump:tcpdump ip:iproute2 ethtool:ethtool sysctl:procps)
+bench=(softflowd:softflowd argus:argus-server racount:argus-client tcpdump:tcpdump ip:iproute2 ethtool:ethtool sysctl:procps iperf3:iperf3)
 
 missing=()
 collect() {

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command traffic makes real connections of many kinds between two hosts, for
-// hack/demo.sh.
+// Command traffic makes real connections between two hosts, for hack/demo.sh,
+// hack/overhead.sh and hack/soak.sh.
 //
-// usage: traffic serve, on one host; traffic make SERVER4 SERVER6 NOWHERE, on the
-// other. NOWHERE is an address from which nothing comes back.
+// usage: traffic serve, on one host; on the other one
+//
+//   - traffic make SERVER4 SERVER6 NOWHERE: some of many kinds; NOWHERE is an address
+//     from which nothing comes back;
+//   - traffic time SERVER REQUESTS: how long requests take;
+//   - traffic churn SERVER SECONDS: as many as it can, for so long.
 package main
 
 import (
@@ -35,14 +39,27 @@ func main() {
 		err = serve()
 	case len(os.Args) == 5 && os.Args[1] == "make":
 		err = makeTraffic(os.Args[2], os.Args[3], os.Args[4])
+	case len(os.Args) == 4 && os.Args[1] == "time":
+		err = withNumber(os.Args[2], os.Args[3], timeRequests)
+	case len(os.Args) == 4 && os.Args[1] == "churn":
+		err = withNumber(os.Args[2], os.Args[3], churn)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: traffic serve | traffic make SERVER4 SERVER6 NOWHERE")
+		fmt.Fprintln(os.Stderr, "usage: traffic serve | make SERVER4 SERVER6 NOWHERE | time SERVER REQUESTS | churn SERVER SECONDS")
 		os.Exit(2)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "traffic:", err)
 		os.Exit(1)
 	}
+}
+
+// withNumber calls f with a server and a number above 0.
+func withNumber(server, number string, f func(string, int) error) error {
+	n, err := strconv.Atoi(number)
+	if err != nil || n <= 0 {
+		return fmt.Errorf("%q: want a number above 0", number)
+	}
+	return f(server, n)
 }
 
 // serve answers until it is asked to stop: pages of /N bytes over HTTP, echo over
