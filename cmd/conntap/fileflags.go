@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,7 +17,7 @@ import (
 // fileFlags say what becomes of the log files of run.
 type fileFlags struct {
 	rotate     interval
-	rotateSize fileSize
+	rotateSize byteSize
 	compress   choice
 	keep       interval
 	backlog    byteSize
@@ -99,8 +100,15 @@ func (i *interval) String() string {
 		return ""
 	case d%(24*time.Hour) == 0:
 		return strconv.Itoa(int(d/(24*time.Hour))) + "d"
-	default:
-		return d.String()
+	default: // 1h0m0s is 1h
+		text := d.String()
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		if strings.HasSuffix(text, "h0m") {
+			text = strings.TrimSuffix(text, "0m")
+		}
+		return text
 	}
 }
 
@@ -116,26 +124,4 @@ func (i *interval) Set(s string) error {
 	return nil
 }
 
-// fileSize is a flag that takes a number of bytes, such as 512M or 10G.
-type fileSize int64
-
-func (s *fileSize) String() string {
-	if *s == 0 {
-		return ""
-	}
-	return sizeText(int64(*s))
-}
-
-func (s *fileSize) Type() string { return "size" }
-
-// Set takes the flag's value from the command line.
-func (s *fileSize) Set(text string) error {
-	n, err := parseSize(text, 62)
-	*s = fileSize(n)
-	return err
-}
-
-var (
-	_ pflag.Value = (*interval)(nil)
-	_ pflag.Value = (*fileSize)(nil)
-)
+var _ pflag.Value = (*interval)(nil)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestWithoutAlias(t *testing.T) {
@@ -63,6 +64,43 @@ func TestByteSize(t *testing.T) {
 		}
 		if err != nil || int(b) != tt.want || b.String() != tt.text {
 			t.Errorf("%q: want %d (%s), got %d (%s), %v", tt.in, tt.want, tt.text, b, b.String(), err)
+		}
+	}
+}
+
+func TestInterval(t *testing.T) {
+	tests := []struct {
+		in   string
+		want time.Duration
+		text string
+	}{
+		{"1h", time.Hour, "1h"},
+		{"15m", 15 * time.Minute, "15m"},
+		{"600s", 10 * time.Minute, "10m"},
+		{"10h", 10 * time.Hour, "10h"},
+		{"90s", 90 * time.Second, "1m30s"},
+		{"1d", 24 * time.Hour, "1d"},
+		{"168h", 7 * 24 * time.Hour, "7d"},
+		{"1h30m", 90 * time.Minute, "1h30m"},
+		{"0", -1, ""},
+		{"500ms", -1, ""},
+		{"-1h", -1, ""},
+		{"1", -1, ""},
+		{"d", -1, ""},
+		{"99999999d", -1, ""},
+		{"daily", -1, ""},
+	}
+	for _, tt := range tests {
+		var i interval
+		err := i.Set(tt.in)
+		if tt.want < 0 {
+			if err == nil {
+				t.Errorf("%q: want an error, got %s", tt.in, i.String())
+			}
+			continue
+		}
+		if err != nil || time.Duration(i) != tt.want || i.String() != tt.text {
+			t.Errorf("%q: want %v (%s), got %v (%s), %v", tt.in, tt.want, tt.text, time.Duration(i), i.String(), err)
 		}
 	}
 }

@@ -330,3 +330,37 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		}
 	}
 }
+
+// TestTerminalGone: SIGHUP from a terminal that was closed ends conntap, which would
+// otherwise go on with nobody to stop it.
+func TestTerminalGone(t *testing.T) {
+	near, far := twoHosts(t)
+	master, terminal, err := openTerminal()
+	must(t, err)
+	dir := t.TempDir()
+	run := exec.Command("conntap", "run", "-i", "near", "--log-dir", dir, "--format", "tsv")
+	run.Stdin, run.Stderr = terminal, terminal
+	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	near.do(t, run.Start)
+	watchdog := time.AfterFunc(20*time.Second, func() { _ = run.Process.Kill() })
+	defer watchdog.Stop()
+	must(t, terminal.Close())
+	for lines := bufio.NewReader(master); ; {
+		line, err := lines.ReadString('\n')
+		must(t, err)
+		if strings.Contains(line, "tcp rows appear 5 s after") {
+			break
+		}
+	}
+	refuse(t, far)
+	must(t, run.Process.Signal(syscall.SIGHUP)) // the terminal is there: the logs are reopened
+	time.Sleep(flushInterval)
+	if err := run.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Fatalf("want conntap to go on while its terminal is there, got %v", err)
+	}
+	must(t, master.Close())
+	if err := run.Wait(); err != nil {
+		t.Errorf("want exit code 0, got %v", err)
+	}
+	wantFramed(t, dir+"/conn.log", true)
+}
