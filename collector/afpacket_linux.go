@@ -547,6 +547,9 @@ func (s *packetCapture) Rings() []RingFill {
 // Latency implements LiveSource.
 func (s *packetCapture) Latency() Latency { return s.latency.read() }
 
+// CgroupPath implements LiveSource: no packet has an owner.
+func (s *packetCapture) CgroupPath(uint64) string { return "" }
+
 // LostBetween implements LiveSource.
 func (s *packetCapture) LostBetween(from, to int64) uint64 { return s.losses.between(from, to) }
 

@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"conntap/bpf"
 )
 
 // errNoCgroups means that control groups are out of reach.
@@ -48,57 +51,105 @@ func findCgroupRoot(table string) string {
 var mountUnescaper = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 const (
-	cgroupsMax     = 1 << 16     // paths that are kept, of groups that are gone too
-	cgroupPatience = time.Second // between two looks at the whole hierarchy
+	cgroupsMax     = 1 << 16                // paths that are kept, of groups that are gone too
+	cgroupPatience = 200 * time.Millisecond // between two looks at the whole hierarchy
+	cgroupsFresh   = 256                    // owners that wait
 )
 
-// Cgroups knows control groups by their ids. Its methods may be called from any
-// goroutine.
-type Cgroups struct {
-	root string
+// cgroups knows the paths of control groups by their ids. It learns them when packets
+// bring them, on a goroutine of its own: when a row is written, a container may be
+// gone.
+type cgroups struct {
+	root  string
+	fresh chan bpf.Owner // whose groups are to be learned
 
-	mu     sync.Mutex
-	paths  map[uint64]string
-	looked time.Time
+	looked time.Time // learn's own
+
+	mu    sync.Mutex // guards paths
+	paths map[uint64]string
 }
 
-// OpenCgroups returns the control groups of version 2. An error says what to do.
-func OpenCgroups() (*Cgroups, error) {
-	root, err := cgroupRoot()
-	if err != nil {
-		return nil, err
-	}
-	c := &Cgroups{root: root}
+// openCgroups returns what there is below root. It must be closed.
+func openCgroups(root string) *cgroups {
+	c := &cgroups{root: root, fresh: make(chan bpf.Owner, cgroupsFresh)}
 	c.look()
-	return c, nil
+	go func() {
+		for owner := range c.fresh {
+			c.learn(&owner)
+		}
+	}()
+	return c
 }
 
-// Path is the path of a group, as /system.slice/nginx.service; "" if no such group
-// was there when it was first asked for.
-func (c *Cgroups) Path(id uint64) string {
+// close ends the learning. What was learned stays; fresh takes no more.
+func (c *cgroups) close() { close(c.fresh) }
+
+// path is the path of a group, as /system.slice/nginx.service; "" if it is not known.
+func (c *cgroups) path(id uint64) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	path, known := c.paths[id]
-	if !known && time.Since(c.looked) >= cgroupPatience {
-		c.look()
-		path = c.paths[id]
-	}
-	return path
+	return c.paths[id]
 }
 
-// look reads the hierarchy. Groups that are gone are remembered, as long as there is
-// room: ids are not used again.
-func (c *Cgroups) look() {
+// learn finds out the path of an owner's group: the process knows it, if it is still
+// there and in that group; otherwise all have to be looked at.
+func (c *cgroups) learn(owner *bpf.Owner) {
+	if c.path(owner.Cgroup) != "" {
+		return
+	}
+	path := cgroupOf(readWord(fmt.Sprintf("/proc/%d/cgroup", owner.PID)))
+	if path != "" && inodeOf(filepath.Join(c.root, path)) == owner.Cgroup && c.add(owner.Cgroup, path) {
+		return
+	}
+	time.Sleep(cgroupPatience - time.Since(c.looked))
+	c.look()
+}
+
+// add stores a path, if there is room.
+func (c *cgroups) add(id uint64, path string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.paths) >= cgroupsMax {
+		return false
+	}
+	c.paths[id] = path
+	return true
+}
+
+// cgroupOf is the group of version 2 in the text of /proc/PID/cgroup (cgroups(7)), ""
+// if it is none below the root of the reader's.
+func cgroupOf(text string) string {
+	for line := range strings.Lines(text) {
+		if path, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); found && !strings.HasPrefix(path, "/..") {
+			return path
+		}
+	}
+	return ""
+}
+
+// inodeOf is the number of a file, 0 if there is none. A group's folder has the
+// group's id.
+func inodeOf(path string) uint64 {
+	var stat unix.Stat_t
+	if unix.Lstat(path, &stat) != nil {
+		return 0
+	}
+	return stat.Ino
+}
+
+// look reads the whole hierarchy. Groups that are gone are remembered as long as there
+// is room: ids are not used again.
+func (c *cgroups) look() {
 	found := make(map[uint64]string)
 	_ = filepath.WalkDir(c.root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() {
-			return nil // it went away meanwhile
-		}
-		if info, err := entry.Info(); err == nil {
-			found[info.Sys().(*syscall.Stat_t).Ino] = "/" + strings.TrimPrefix(path[len(c.root):], "/")
+		if err == nil && entry.IsDir() { // otherwise it went away meanwhile
+			found[inodeOf(path)] = "/" + strings.TrimPrefix(path[len(c.root):], "/")
 		}
 		return nil
 	})
+	c.looked = time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for id, path := range c.paths {
 		if len(found) >= cgroupsMax {
 			break
@@ -107,5 +158,5 @@ func (c *Cgroups) look() {
 			found[id] = path
 		}
 	}
-	c.paths, c.looked = found, time.Now()
+	c.paths = found
 }

@@ -5,8 +5,10 @@ package collector
 import (
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
+	"time"
+
+	"conntap/bpf"
 )
 
 func TestFindCgroupRoot(t *testing.T) {
@@ -25,32 +27,54 @@ func TestFindCgroupRoot(t *testing.T) {
 	}
 }
 
+func TestCgroupOf(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"version 2", "0::/system.slice/a.service\n", "/system.slice/a.service"},
+		{"both versions", "9:name=systemd:/x\n1:cpu:/y\n0::/\n", "/"},
+		{"version 1 alone", "1:cpu:/y\n", ""},
+		{"outside of what is seen here", "0::/../../b.slice\n", ""},
+		{"gone", "", ""},
+	}
+	for _, tt := range tests {
+		if got := cgroupOf(tt.text); got != tt.want {
+			t.Errorf("%s: want %q, got %q", tt.name, tt.want, got)
+		}
+	}
+}
+
 // TestCgroups looks into a tree of folders, as a hierarchy of groups is one.
 func TestCgroups(t *testing.T) {
 	root := t.TempDir()
 	makeGroup := func(path string) uint64 {
 		must(t, os.MkdirAll(filepath.Join(root, path), 0o755))
-		info, err := os.Stat(filepath.Join(root, path))
-		must(t, err)
-		return info.Sys().(*syscall.Stat_t).Ino
+		return inodeOf(filepath.Join(root, path))
 	}
 	top, early := makeGroup("/"), makeGroup("/a.slice/b.scope")
-	c := &Cgroups{root: root}
-	c.look()
+	c := openCgroups(root)
+	defer c.close()
 	check := func(name string, id uint64, want string) {
 		t.Helper()
-		if got := c.Path(id); got != want {
+		if got := c.path(id); got != want {
 			t.Errorf("%s: want %q, got %q", name, want, got)
 		}
 	}
 	check("root", top, "/")
 	check("a group", early, "/a.slice/b.scope")
-	late := makeGroup("/c.slice")
-	check("a new one, right after a look", late, "")
-	c.looked = c.looked.Add(-cgroupPatience)
-	check("a new one, later", late, "/c.slice")
-	must(t, os.RemoveAll(filepath.Join(root, "a.slice")))
-	c.looked = c.looked.Add(-cgroupPatience)
+
+	brief := makeGroup("/c.scope") // there while its packet is read, gone when its row comes
+	notes := groupNotes{fresh: c.fresh}
+	notes.note(&bpf.Owner{PID: 1 << 30, Cgroup: brief})
+	for c.path(brief) == "" {
+		time.Sleep(time.Millisecond)
+	}
+	// Moved away, lest its number is used again, as that of a group is not.
+	must(t, os.Rename(filepath.Join(root, "c.scope"), filepath.Join(t.TempDir(), "c.scope")))
+	late := makeGroup("/a.slice/d.scope")
+	notes.note(&bpf.Owner{PID: 1 << 30, Cgroup: late})
+	for c.path(late) == "" {
+		time.Sleep(time.Millisecond)
+	}
+	check("one that came later", late, "/a.slice/d.scope")
+	check("one that is gone", brief, "/c.scope")
 	check("none", 1<<63, "")
-	check("one that is gone", early, "/a.slice/b.scope")
 }

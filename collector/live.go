@@ -32,6 +32,10 @@ type LiveSource interface {
 	// InterfaceName is the name of the interface that packets with this
 	// Packet.Interface came from.
 	InterfaceName(number uint16) string
+	// CgroupPath is the path of a control group of version 2, as
+	// /system.slice/nginx.service, by bpf.Owner.Cgroup; "" if it is not known. Groups that
+	// are gone are known if their owners' packets were read in time.
+	CgroupPath(id uint64) string
 }
 
 // LiveConfig says what to capture.

@@ -99,6 +99,7 @@ func (l *Live) prepare(c *LiveConfig, interfaces int) (err error) {
 		if l.owners, err = watchOwners(l.loader.shared[conntapMapOwners]); err != nil {
 			return err
 		}
+		l.streams.payloads.groups.fresh = l.owners.cgroups.fresh
 	}
 	l.advance(bootTime())
 	l.losses.settle(l.Now())
@@ -322,6 +323,21 @@ func (l *Live) noteLosses(now int64) {
 // some seconds. It may be called from any goroutine.
 func (l *Live) LostBetween(from, to int64) uint64 { return l.losses.between(from, to) }
 
+// CgroupPath implements LiveSource. It may be called after the end, too.
+func (l *Live) CgroupPath(id uint64) string {
+	if l.owners == nil {
+		return ""
+	}
+	return l.owners.cgroups.path(id)
+}
+
+// closeOwners is for when no packet is read any more.
+func (l *Live) closeOwners() {
+	if l.owners != nil {
+		l.owners.cgroups.close()
+	}
+}
+
 // Close detaches from all interfaces; Read then returns what the ring still
 // holds, and io.EOF. Who does not read on calls Close again, when no Read is
 // under way, to release the ring.
@@ -349,8 +365,7 @@ func (l *Live) detachAll() error {
 		}
 	}
 	if l.owners != nil {
-		errs = append(errs, l.owners.close())
-		l.owners = nil
+		errs = append(errs, l.owners.detach())
 	}
 	clear(l.holds)
 	l.drops.close()
@@ -377,6 +392,7 @@ func (l *Live) release() error {
 	}
 	l.final, l.finalRings = l.readCounters(), l.readRings()
 	l.drained.Store(true)
+	l.closeOwners()
 	err := l.closeRings()
 	l.loader.close()
 	l.loader = nil
@@ -391,6 +407,7 @@ func (l *Live) abandon() error {
 		err = l.detachAll()
 	}
 	err = errors.Join(err, l.closeRings())
+	l.closeOwners()
 	if l.loader != nil {
 		l.loader.close()
 	}

@@ -50,6 +50,8 @@ func (*Live) Interfaces() InterfaceCount { return InterfaceCount{} }
 
 // DeviceDrops are what interfaces dropped by themselves.
 func (*Live) DeviceDrops() []DeviceDrops { return nil }
+// CgroupPath is the path of a control group.
+func (*Live) CgroupPath(uint64) string { return "" }
 
 // LostBetween is how many frames were lost from one time to another.
 func (*Live) LostBetween(from, to int64) uint64 { return 0 }
@@ -63,14 +65,6 @@ func (*Live) Close() error { return nil }
 // Check returns an error: there is no live capture on this system.
 func Check(string) (*Report, error) { return nil, errNotLinux }
 
-// Cgroups knows control groups by their ids, on Linux.
-type Cgroups struct{}
-
-// OpenCgroups returns an error: there are no control groups on this system.
-func OpenCgroups() (*Cgroups, error) { return nil, errNotLinux }
-
-// Path is the path of a group.
-func (*Cgroups) Path(uint64) string { return "" }
 
 // RingBytes says nothing of systems without rings.
 func RingBytes(wish int) (cpus, bytes int, err error) { return 0, wish, nil }

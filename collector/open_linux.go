@@ -65,7 +65,7 @@ func (c *LiveConfig) complete() error {
 
 // plan decides what to do on an interface.
 func (c *LiveConfig) plan(i *Interface) (plan, error) {
-	p, err := planCapture(i, c.Capture, c.Direction, c.Promiscuous)
+	p, err := planCapture(i, c.Capture, c.directionOn(i), c.Promiscuous)
 	if err != nil || c.XDPAction != XDPDrop {
 		return p, err
 	}
@@ -85,4 +85,12 @@ func (c *LiveConfig) checkRights(plans []plan) error {
 	}
 	needed := neededCapabilities(c.Capture, promiscuous)
 	return rightsError(held.missing(needed), needed)
+}
+
+// directionOn is what was asked for, or on loopback what says who made a packet.
+func (c *LiveConfig) directionOn(i *Interface) Direction {
+	if c.Owners && c.Direction == DirectionAuto && i.Link == "loopback" {
+		return DirectionOut
+	}
+	return c.Direction
 }

@@ -21,7 +21,8 @@ var ownerHooks = map[string]ebpf.AttachType{
 
 // ownerWatch notes in each socket of this machine which process opened it.
 type ownerWatch struct {
-	links []link.Link
+	links   []link.Link
+	cgroups *cgroups
 }
 
 // watchOwners begins to note owners in a map of sockets. When it returns, the sockets
@@ -29,23 +30,27 @@ type ownerWatch struct {
 func watchOwners(owners *ebpf.Map) (*ownerWatch, error) {
 	root, err := cgroupRoot()
 	if err != nil {
-		return nil, fmt.Errorf("--with process: %w", err)
+		return nil, ownerError(err)
 	}
 	collection, err := loadOwnerPrograms(owners)
 	if err != nil {
-		return nil, fmt.Errorf("--with process: %w", err)
+		return nil, ownerError(err)
 	}
 	defer collection.Close() // links hold the programs
-	w := &ownerWatch{}
+	w := &ownerWatch{cgroups: openCgroups(root)}
 	err = w.attach(collection, root)
 	if err == nil {
 		err = noteHolders(collection)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("--with process: %w", err), w.close())
+		w.cgroups.close()
+		return nil, errors.Join(ownerError(err), w.detach())
 	}
 	return w, nil
 }
+
+// ownerError says what an error is about.
+func ownerError(err error) error { return fmt.Errorf("--with process: %w", err) }
 
 // loadOwnerPrograms loads what works on the map.
 func loadOwnerPrograms(owners *ebpf.Map) (*ebpf.Collection, error) {
@@ -109,8 +114,8 @@ func iterate(program *ebpf.Program) error {
 	return err
 }
 
-// close ends it. What was noted stays in the sockets until the map goes.
-func (w *ownerWatch) close() error {
+// detach ends it. What was noted stays in the sockets until the map goes.
+func (w *ownerWatch) detach() error {
 	var errs []error
 	for _, l := range w.links {
 		errs = append(errs, l.Close())

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"conntap/cmd/conntap/internal/hints"
-	"conntap/collector"
 	"conntap/tracker"
 	"conntap/tracker/connlog"
 )
@@ -20,8 +19,9 @@ type rowWriter struct {
 	// interfaceName is what the source calls the interface of a number; nil if no
 	// column wants it, or if nobody knows.
 	interfaceName func(number uint16) string
-	// cgroups is nil if no column wants it.
-	cgroups *collector.Cgroups
+	// cgroupPath is what the source calls the control group of an id; nil if no column
+	// wants it.
+	cgroupPath func(id uint64) string
 
 	limit rowLimit
 
@@ -45,8 +45,8 @@ func (w *rowWriter) add(c *tracker.Conn) {
 	if w.interfaceName != nil {
 		c.InterfaceName = w.interfaceName(c.Interface)
 	}
-	if w.cgroups != nil && c.Owner.PID != 0 {
-		c.Cgroup = w.cgroups.Path(c.Owner.Cgroup)
+	if w.cgroupPath != nil && c.Owner.PID != 0 {
+		c.Cgroup = w.cgroupPath(c.Owner.Cgroup)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -163,9 +163,7 @@ func run(f *runFlags) (err error) {
 		p.rows.interfaceName = source.InterfaceName
 	}
 	if f.wantsProcess() {
-		if p.rows.cgroups, err = collector.OpenCgroups(); err != nil {
-			return errors.Join(err, source.Close(), source.Close(), out.Close())
-		}
+		p.rows.cgroupPath = source.CgroupPath
 	}
 	p.lineText = (&meter{at: p.started}).text
 	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source) },
