@@ -17,12 +17,19 @@ type Report struct {
 	Interface InterfaceReport `json:"interface"`
 	Ring      RingReport      `json:"ring"`
 	Clock     ClockReport     `json:"clock"`
+	Process   ProcessReport   `json:"process"`
+}
+
+// ProcessReport says whether LiveConfig.Owners would work; if not, Problem says why.
+type ProcessReport struct {
+	OK      bool   `json:"ok"`
+	Problem string `json:"problem,omitempty"`
 }
 
 // KernelReport says what the kernel has.
 type KernelReport struct {
 	Release string `json:"release"`
-	// BTF is not needed for capture.
+	// BTF is needed for LiveConfig.Owners alone.
 	BTF bool `json:"btf"`
 	// JIT is "ok", "off" or "unknown". Without it programs are slow.
 	JIT string `json:"jit"`

@@ -54,6 +54,9 @@ func Check(name string) (*Report, error) {
 		problem = tryCapture(kernel, r.Interface.plan(p), &r.Interface)
 	}
 	r.OK, r.Problem = problem == nil, firstLine(problem)
+	if r.OK {
+		r.Process = tryOwners(r.Interface.Egress != "")
+	}
 	r.AFPacket = planErr == nil && len(held.missing(neededCapabilities(CaptureAFPacket, false))) == 0 && tryPackets() == nil
 	return r, nil
 }

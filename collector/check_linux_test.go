@@ -30,6 +30,9 @@ func TestCheck(t *testing.T) {
 	if r.Kernel.JIT != "ok" || r.Kernel.Release == "" || r.Kernel.Lockdown == "" || r.Clock.Source == "" {
 		t.Errorf("want the kernel's facts, got %+v, %+v", r.Kernel, r.Clock)
 	}
+	if !r.Process.OK || r.Process.Problem != "" {
+		t.Errorf("want owners to be had, got %+v", r.Process)
+	}
 	if r.Ring.CPUs < 1 || r.Ring.Bytes < ringPerCPU || r.Ring.Memory < r.Ring.Bytes {
 		t.Errorf("want a ring that fits, got %+v", r.Ring)
 	}

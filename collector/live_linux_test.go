@@ -650,20 +650,22 @@ func openFiles(t *testing.T) int {
 // TestLiveRights drops capabilities from the thread and tries.
 func TestLiveRights(t *testing.T) {
 	tests := []struct {
-		name string
-		keep []capability
-		err  string // how it starts
+		name   string
+		keep   []capability
+		owners bool
+		err    string // how it starts
 	}{
-		{"what the message asks for", []capability{capBPF, capNetAdmin, capPerfmon, capNetRaw}, ""},
-		{"not promiscuous", []capability{capBPF, capNetAdmin, capPerfmon}, ""},
-		{"no CAP_BPF", []capability{capNetAdmin, capPerfmon, capNetRaw}, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
-		{"none", nil, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
+		{"what the message asks for", []capability{capBPF, capNetAdmin, capPerfmon, capNetRaw}, false, ""},
+		{"not promiscuous", []capability{capBPF, capNetAdmin, capPerfmon}, false, ""},
+		{"owners", []capability{capBPF, capNetAdmin, capPerfmon}, true, ""},
+		{"no CAP_BPF", []capability{capNetAdmin, capPerfmon, capNetRaw}, false, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
+		{"none", nil, false, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			enterNamespace(t)
 			addVeth(t, "tap", "far")
-			c := LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast}
+			c := LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast, Owners: tt.owners}
 			if !slices.Contains(tt.keep, capNetRaw) {
 				c.Promiscuous = PromiscuousOff
 			}

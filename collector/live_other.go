@@ -50,6 +50,7 @@ func (*Live) Interfaces() InterfaceCount { return InterfaceCount{} }
 
 // DeviceDrops are what interfaces dropped by themselves.
 func (*Live) DeviceDrops() []DeviceDrops { return nil }
+
 // CgroupPath is the path of a control group.
 func (*Live) CgroupPath(uint64) string { return "" }
 
@@ -64,7 +65,6 @@ func (*Live) Close() error { return nil }
 
 // Check returns an error: there is no live capture on this system.
 func Check(string) (*Report, error) { return nil, errNotLinux }
-
 
 // RingBytes says nothing of systems without rings.
 func RingBytes(wish int) (cpus, bytes int, err error) { return 0, wish, nil }

@@ -52,15 +52,35 @@ func watchOwners(owners *ebpf.Map) (*ownerWatch, error) {
 // ownerError says what an error is about.
 func ownerError(err error) error { return fmt.Errorf("--with process: %w", err) }
 
-// loadOwnerPrograms loads what works on the map.
+// noEgress is what owners are in vain without.
+const noEgress = "only packets that leave say who made them, and none are captured (--direction both)"
+
+// tryOwners goes as far as it can without attaching.
+func tryOwners(egress bool) ProcessReport {
+	if !egress {
+		return ProcessReport{Problem: noEgress}
+	}
+	_, err := cgroupRoot()
+	if err == nil {
+		var collection *ebpf.Collection
+		if collection, err = loadOwnerPrograms(nil); err == nil {
+			collection.Close()
+		}
+	}
+	return ProcessReport{OK: err == nil, Problem: firstLine(err)}
+}
+
+// loadOwnerPrograms loads what works on the map; nil: on one of its own.
 func loadOwnerPrograms(owners *ebpf.Map) (*ebpf.Collection, error) {
 	spec, err := loadOwner()
 	if err != nil {
 		return nil, fmt.Errorf("reading the BPF object: %w", err)
 	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		MapReplacements: map[string]*ebpf.Map{ownerMapOwners: owners},
-	})
+	var options ebpf.CollectionOptions
+	if owners != nil {
+		options.MapReplacements = map[string]*ebpf.Map{ownerMapOwners: owners}
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, options)
 	switch {
 	case errors.Is(err, btf.ErrNotFound), errors.Is(err, btf.ErrNotSupported):
 		return nil, fmt.Errorf("the kernel does not describe its structs (CONFIG_DEBUG_INFO_BTF, /sys/kernel/btf/vmlinux): go without (%w)", err)

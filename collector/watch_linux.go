@@ -143,6 +143,9 @@ func (w *watcher) begin() error {
 		return err
 	}
 	warnings(w.say.now, interfaces, plans)
+	if w.config.Owners && !slices.ContainsFunc(plans, func(p plan) bool { return p.egress }) {
+		w.say.now("--with process: " + noEgress)
+	}
 	w.nics.slots = slotsFor(len(chosen), w.choice.open())
 	if err := w.taker.prepare(w.config, len(interfaces)); err != nil {
 		return err

@@ -27,15 +27,26 @@ func WriteCheck(w io.Writer, r *collector.Report) error {
 	fmt.Fprintf(&b, "%-8s %s for %s, of %s (%s)\n", "ring", Memory(r.Ring.Bytes),
 		Plural(uint64(r.Ring.CPUs), "CPU"), Memory(r.Ring.Memory), limit(r.Ring.MemoryLimit))
 	fmt.Fprintf(&b, "%-8s %s; wall clock %s\n", "clock", r.Clock.Source, synchronised(r.Clock.Synchronised))
+	if r.OK {
+		fmt.Fprintf(&b, "%-8s %s\n", "process", process(&r.Process))
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// process says whether owners can be had.
+func process(r *collector.ProcessReport) string {
+	if r.OK {
+		return "--with process would work"
+	}
+	return "--with process would not: " + r.Problem
 }
 
 func okOrNone(ok bool) string {
 	if ok {
 		return "ok"
 	}
-	return "none (not needed)"
+	return "none (needed by --with process alone)"
 }
 
 func rights(r *collector.RightsReport) string {

@@ -52,8 +52,17 @@ clock    kvm-clock; wall clock synchronised
 	}
 	r.OK, r.Problem = true, ""
 	r.Rights = collector.RightsReport{Root: true, Needed: []string{"CAP_BPF"}}
-	want := strings.Replace(rest, "missing: CAP_BPF (try sudo)", "ok (root; CAP_BPF would do)", 1)
-	if got := write(); got != want {
-		t.Errorf("want\n%s\ngot\n%s", want, got)
+	capable := strings.Replace(rest, "missing: CAP_BPF (try sudo)", "ok (root; CAP_BPF would do)", 1)
+	for _, tt := range []struct {
+		report collector.ProcessReport
+		want   string
+	}{
+		{collector.ProcessReport{OK: true}, capable + "process  --with process would work\n"},
+		{collector.ProcessReport{Problem: "no cgroups"}, capable + "process  --with process would not: no cgroups\n"},
+	} {
+		r.Process = tt.report
+		if got := write(); got != tt.want {
+			t.Errorf("want\n%s\ngot\n%s", tt.want, got)
+		}
 	}
 }
