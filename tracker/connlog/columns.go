@@ -130,13 +130,13 @@ var columns = []column{
 	{name: "resp_zero_windows", kind: kindCount, with: Counters, number: func(r *row) (uint64, bool) { return r.conn.Resp.ZeroWindows, true }},
 	{name: "resp_bad_checksums", kind: kindCount, with: Counters, number: func(r *row) (uint64, bool) { return r.conn.Resp.BadChecksums, true }},
 	{name: "lost_records", kind: kindCount, with: Loss, number: func(r *row) (uint64, bool) { return r.conn.LostRecords, r.conn.LostKnown }},
-	{name: "sensor", kind: kindFreeText, with: forSensor, text: func(b []byte, r *row) []byte { return append(b, r.sensor...) }},
 	{name: "interface", kind: kindFreeText, with: NetworkInterface, text: func(b []byte, r *row) []byte { return append(b, r.conn.InterfaceName...) }},
 	{name: "pid", kind: kindCount, with: Process, number: func(r *row) (uint64, bool) { return unlessZero(uint64(r.conn.Owner.PID)) }},
 	{name: "process", kind: kindFreeText, with: Process, text: func(b []byte, r *row) []byte { return appendProcess(b, &r.conn.Owner) }},
 	{name: "process_uid", kind: kindCount, with: Process, number: func(r *row) (uint64, bool) { return uint64(r.conn.Owner.UID), r.conn.Owner.PID != 0 }},
 	{name: "cgroup", kind: kindFreeText, with: Process, text: func(b []byte, r *row) []byte { return appendCgroup(b, r.conn) }},
 	{name: "container", kind: kindString, with: Process, text: func(b []byte, r *row) []byte { return append(b, containerOf(r.conn.Cgroup)...) }},
+	{name: "sensor", kind: kindFreeText, with: forSensor, text: func(b []byte, r *row) []byte { return append(b, r.sensor...) }},
 }
 
 // FieldNames are the names of all columns, in the log's order.

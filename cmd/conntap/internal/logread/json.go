@@ -13,6 +13,14 @@ import (
 
 // parseJSON reads an object into row, keeping the order of its fields.
 func parseJSON(line string, row Row) (Row, error) {
+	if plain, ok := parsePlainJSON(line, row); ok {
+		return plain, nil
+	}
+	return parseAnyJSON(line, row)
+}
+
+// parseAnyJSON reads any object.
+func parseAnyJSON(line string, row Row) (Row, error) {
 	d := json.NewDecoder(strings.NewReader(line))
 	d.UseNumber()
 	if _, err := d.Token(); err != nil {

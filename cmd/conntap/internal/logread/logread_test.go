@@ -126,12 +126,49 @@ func TestReadError(t *testing.T) {
 	}
 }
 
+// TestPlainJSON: both ways of reading an object agree, and the quick one takes what
+// logs are made of.
+func TestPlainJSON(t *testing.T) {
+	plain := []string{
+		`{"ts":1700000000.0,"uid":"C1","id.orig_p":0,"local_orig":true,"service":null,"x":-1.5e+10,"y":"","":false}`,
+	}
+	for _, line := range plain {
+		if _, ok := parsePlainJSON(line, nil); !ok {
+			t.Errorf("%s: want it taken", line)
+		}
+		comparePlain(t, line)
+	}
+	others := []string{
+		`{}`, `{"a":01}`, `{"a":-}`, `{"a":1.}`, `{"a":.5}`, `{"a":1e}`, `{"a":+1}`, `{"a":1,}`, `{"a":1}}`, `{"a" :1}`, `{"a":"\u0041"}`,
+		"{\"a\":\"\xff\"}", "{\"a\":\"\t\"}", `{"a":"é"}`, `{"a":[1]}`, `{"a":["b"]}`, `{"a":{"b":1}}`, `{"a":nul}`, `{"a":1`, `{"a"`, `{a:1}`, `{`,
+		`{"a":1}x`, `{"a":-0}`, `{"a":1E5}`,
+	}
+	for _, line := range others {
+		comparePlain(t, line)
+	}
+}
+
+// comparePlain wants what the quick way takes to be what the other one does.
+func comparePlain(t *testing.T, line string) {
+	t.Helper()
+	got, ok := parsePlainJSON(line, nil)
+	if !ok {
+		return
+	}
+	if want, err := parseAnyJSON(line, nil); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%q: want %v, %v, got %v", line, want, err, got)
+	}
+}
+
 func FuzzReader(f *testing.F) {
 	f.Add("#separator \\x09\n#unset_field\t-\n#path\tconn\n#fields\tts\tuid\tproto\n1700000000.5\tC1\ttcp\n#close\t2026\n")
 	f.Add("{\"ts\":1.5,\"proto\":\"tcp\",\"tunnel_parents\":[\"C1\"]}\n")
 	f.Add("931803523.006848 54.3776 http ? 38891 206.132.179.35 128.32.162.134 RSTO X %103\n")
 	f.Add("#separator \\x2c\n#fields,a,b\n1,2\n")
 	f.Fuzz(func(t *testing.T, in string) {
+		for line := range strings.Lines(in) {
+			comparePlain(t, strings.TrimRight(line, "\r\n"))
+		}
 		rows, mistakes, err := all(in)
 		if err != nil {
 			t.Fatalf("an error of reading, of a string: %v", err)
