@@ -57,7 +57,7 @@ func TestNames(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	bounded := []string{"interface", "hook", "cpu", "reason", "counter", "outcome", "cause", "proto", "state"}
+	bounded := []string{"interface", "hook", "cpu", "reason", "counter", "outcome", "cause", "proto", "state", "change"}
 	for _, f := range families {
 		for _, label := range f.labels {
 			if !slices.Contains(bounded, label) {
