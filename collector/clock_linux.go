@@ -18,8 +18,9 @@ const (
 // wallClock knows how far the wall clock is ahead of CLOCK_BOOTTIME, the clock
 // that stamps packets in the kernel and goes on while the machine sleeps.
 type wallClock struct {
-	offset  int64 // to be added to CLOCK_BOOTTIME, ns
-	checked int64 // CLOCK_BOOTTIME of the last look
+	offset  int64        // to be added to CLOCK_BOOTTIME, ns
+	checked int64        // CLOCK_BOOTTIME of the last look
+	wall    func() int64 // nil: the system's
 }
 
 // refresh looks at the wall clock if the last look is a while ago.
@@ -33,7 +34,11 @@ func (c *wallClock) refresh(now int64) {
 // err, so that it stands still until the wall clock is stepped or slewed.
 func (c *wallClock) look(now int64) {
 	c.checked = now
-	offset, err := sampleOffset(bootTime, wallTime)
+	wall := wallTime
+	if c.wall != nil {
+		wall = c.wall
+	}
+	offset, err := sampleOffset(bootTime, wall)
 	if c.offset == 0 || offset < c.offset-err || offset > c.offset+err {
 		c.offset = offset
 	}

@@ -90,6 +90,9 @@ type LiveConfig struct {
 	// Force does it there all the same.
 	XDPAction XDPAction
 	Force     bool
+	// WallClock reads the wall clock, ns since 1970; nil: the system's. CaptureAFPacket
+	// always has the kernel's.
+	WallClock func() int64
 	// Warn is told what the user should know, a sentence at a time, before it
 	// takes effect. Optional.
 	Warn func(sentence string)

@@ -59,6 +59,7 @@ func OpenLive(c LiveConfig) (*Live, error) {
 		return nil, errors.New("--capture afpacket is for Open")
 	}
 	l := &Live{losses: newLosses(), pin: c.ReaderCPUs, holds: map[*nic]*hold{}}
+	l.clock.wall = c.WallClock
 	if err := l.watcher.open(&c, &l.nics, l); err != nil {
 		return nil, errors.Join(err, l.abandon())
 	}

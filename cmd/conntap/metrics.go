@@ -29,7 +29,7 @@ func (f *runFlags) snapshot(p *pipeline, source collector.LiveSource) *metrics.S
 		Latency: source.Latency(), Late: source.Stats().Late,
 		Connections: p.tracker.Stats(), MaxConnections: f.maxConnections, Sample: uint32(f.sample),
 		Rows: p.rows.written.Load(), LogErrors: p.rows.unwritten.Load(), HeldBack: p.rows.limit.rows.Load(),
-		Log: p.out.state(),
+		Log: p.out.state(), Disturbances: p.disturbances(),
 	}
 }
 

@@ -39,6 +39,8 @@ type pipeline struct {
 	// end. Close of a live source may be called while it reads.
 	live  bool
 	quiet bool
+	// watch notices what the machine does to conntap's time; nil for a file.
+	watch *watcher
 	// reload reads the configuration again, on SIGHUP; nil if there is none to be read.
 	reload func()
 	// lineText is what the status line says now.
@@ -127,6 +129,7 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 			_ = p.service.Status(text) // a manager that does not listen is no reason to end
 			p.say(manyConns)
 			p.sayLogNews()
+			p.sayWatch()
 		case s := <-signals:
 			if s == syscall.SIGHUP && !p.hangUp() {
 				continue

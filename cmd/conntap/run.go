@@ -140,7 +140,7 @@ func run(f *runFlags) (err error) {
 		return err
 	}
 	live := f.live()
-	live.RingBytes = f.plan.rings
+	live.RingBytes, live.WallClock = f.plan.rings, wallClock
 	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.wantsLinkLayer()
 	live.Owners = f.wantsProcess()
 	var running atomic.Pointer[pipeline]
@@ -154,7 +154,7 @@ func run(f *runFlags) (err error) {
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	p := newPipeline(source, config, f.shards, log, out)
-	p.live, p.quiet = true, f.quiet
+	p.live, p.quiet, p.watch = true, f.quiet, newWatcher()
 	running.Store(p)
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween
@@ -189,7 +189,7 @@ func run(f *runFlags) (err error) {
 		Omitted: p.rows.log.Omitted(), Dropped: p.out.state().Dropped, Live: true, Full: f.full(),
 		HeldRows: p.rows.limit.rows.Load(), HeldPackets: p.rows.limit.packets.Load(),
 		Hooks: source.HookStats(), Devices: source.DeviceDrops(), Rings: source.Rings(), Latency: source.Latency(),
-		Sample: uint32(f.sample),
+		Sample: uint32(f.sample), Disturbances: p.disturbances(),
 	}
 	_, _ = account.WriteTo(os.Stderr)
 	p.say(fewConns)

@@ -34,7 +34,13 @@ func twoHosts(t *testing.T) (near, far *namespace) {
 // startRun starts conntap run on near and waits until it is attached.
 func startRun(t *testing.T, near *namespace, args ...string) (run *exec.Cmd, stdout io.ReadCloser, messages *bufio.Reader) {
 	t.Helper()
-	run = exec.Command("conntap", append([]string{"run", "-i", "near"}, args...)...)
+	return startAs(t, near, "conntap", args...)
+}
+
+// startAs is startRun for a command that is conntap in all but what tests need.
+func startAs(t *testing.T, near *namespace, name string, args ...string) (run *exec.Cmd, stdout io.ReadCloser, messages *bufio.Reader) {
+	t.Helper()
+	run = exec.Command(name, append([]string{"run", "-i", "near"}, args...)...)
 	stdout, err := run.StdoutPipe()
 	must(t, err)
 	stderr, err := run.StderrPipe()

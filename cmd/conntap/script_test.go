@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"conntap": main})
+	testscript.Main(m, map[string]func(){"conntap": main, "conntap-stepped": steppedMain})
 }
 
 // TestScripts runs the binary as a user would, script by script. Each finds the

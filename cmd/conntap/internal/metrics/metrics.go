@@ -14,6 +14,7 @@ import (
 
 	"conntap/bpf"
 	"conntap/collector"
+	"conntap/collector/host"
 	"conntap/tracker"
 	"conntap/tracker/connlog"
 )
@@ -35,6 +36,8 @@ type Snapshot struct {
 	MaxConnections int
 	// Sample says that one connection in so many is recorded; 0 and 1: all.
 	Sample uint32
+	// Disturbances are what happened to conntap's time.
+	Disturbances host.Disturbances
 	// Rows is how many connections went to the log, LogErrors how many could not be
 	// written.
 	Rows, LogErrors uint64
@@ -287,6 +290,38 @@ var families = []family{
 	{
 		"conntap_log_held_back_total", "One-sided connections without a row in the log, by --max-rows-per-second.",
 		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.HeldBack)) },
+	},
+	{
+		"conntap_clock_steps_total", "Times that the wall clock was stepped. No duration is off by that.",
+		[]string{"direction"},
+		counter, func(s *Snapshot, emit emit) {
+			emit(float64(s.Disturbances.ForwardSteps), "forward")
+			emit(float64(s.Disturbances.BackSteps), "back")
+		},
+	},
+	{
+		"conntap_clock_stepped_seconds_total", "Seconds by which the wall clock was stepped, in all.",
+		[]string{"direction"},
+		counter, func(s *Snapshot, emit emit) {
+			emit(s.Disturbances.Forward.Seconds(), "forward")
+			emit(s.Disturbances.Back.Seconds(), "back")
+		},
+	},
+	{
+		"conntap_suspends_total", "Times that the machine was suspended.",
+		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.Disturbances.Suspends)) },
+	},
+	{
+		"conntap_suspended_seconds_total", "Seconds that the machine was suspended.",
+		nil, counter, func(s *Snapshot, emit emit) { emit(s.Disturbances.Suspended.Seconds()) },
+	},
+	{
+		"conntap_cpu_throttled_periods_total", "Periods in which the CPU quota of the control groups was used up.",
+		nil, counter, func(s *Snapshot, emit emit) { emit(float64(s.Disturbances.Throttling.Periods)) },
+	},
+	{
+		"conntap_cpu_throttled_seconds_total", "Seconds for which the CPU quota stopped the control groups, over all CPUs.",
+		nil, counter, func(s *Snapshot, emit emit) { emit(s.Disturbances.Throttling.Time.Seconds()) },
 	},
 	{
 		"conntap_log_errors_total", "Connections that the log could not take.",

@@ -18,6 +18,7 @@ import (
 
 	"conntap/bpf"
 	"conntap/collector"
+	"conntap/collector/host"
 	"conntap/tracker"
 )
 
@@ -37,6 +38,10 @@ func sample() *Snapshot {
 	s.Latency.Packets[3], s.Latency.Packets[collector.LatencyBuckets-1] = 8, 1
 	s.Latency.Longest, s.Latency.Sum = time.Minute, 90*time.Second
 	s.Log.Dropped, s.Log.Waiting, s.Log.Limit, s.Log.Err = 3, 4, 5, io.ErrShortWrite
+	s.Disturbances = host.Disturbances{
+		ForwardSteps: 1, Forward: time.Hour, Suspends: 2, Suspended: 3 * time.Second,
+		Throttling: host.Throttling{Periods: 4, Time: 5 * time.Second},
+	}
 	c := &s.Connections
 	c.Records, c.Joined, c.Notes, c.Packets, c.Counted, c.Fragments = 30, 1, 2, 29, 20, 9
 	c.Datagrams, c.Unreadable, c.Incomplete = 3, 1, 1
@@ -57,7 +62,7 @@ func TestNames(t *testing.T) {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
-	bounded := []string{"interface", "hook", "cpu", "reason", "counter", "outcome", "cause", "proto", "state", "change"}
+	bounded := []string{"interface", "hook", "cpu", "reason", "counter", "outcome", "cause", "proto", "state", "change", "direction"}
 	for _, f := range families {
 		for _, label := range f.labels {
 			if !slices.Contains(bounded, label) {
@@ -127,6 +132,13 @@ func TestValues(t *testing.T) {
 		`conntap_log_writable 0`,
 		`conntap_log_held_back_total 3`,
 		`conntap_interim_records_total 4`,
+		`conntap_clock_steps_total{direction="forward"} 1`,
+		`conntap_clock_steps_total{direction="back"} 0`,
+		`conntap_clock_stepped_seconds_total{direction="forward"} 3600`,
+		`conntap_suspends_total 2`,
+		`conntap_suspended_seconds_total 3`,
+		`conntap_cpu_throttled_periods_total 4`,
+		`conntap_cpu_throttled_seconds_total 5`,
 		`go_goroutines `,
 		`process_open_fds `,
 	} {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"conntap/collector"
+	"conntap/collector/host"
 	"conntap/tracker"
 )
 
@@ -49,6 +50,8 @@ type Account struct {
 	Devices []collector.DeviceDrops
 	Rings   []collector.RingFill
 	Latency collector.Latency
+	// Disturbances are what happened to conntap's time.
+	Disturbances host.Disturbances
 	// Full asks for all of that and for the balance of packets, not only for what is
 	// out of the ordinary.
 	Full bool
@@ -66,6 +69,7 @@ func (a *Account) WriteTo(w io.Writer) (int64, error) {
 	a.writeConnections(&b)
 	a.writeRows(&b)
 	a.writeDamage(&b)
+	a.writeDisturbances(&b)
 	a.writeRings(&b)
 	a.writeSpeed(&b)
 	n, err := io.WriteString(w, b.String())
@@ -159,4 +163,25 @@ func (a *Account) writeSpeed(b *strings.Builder) {
 	}
 	perSecond := float64(a.Frames.Seen) / a.Elapsed.Seconds()
 	fmt.Fprintf(b, "  read in %s, %s\n", Span(a.Elapsed), Rate(perSecond, "pps"))
+}
+
+// writeDisturbances tells what happened to conntap's time.
+func (a *Account) writeDisturbances(b *strings.Builder) {
+	var words []string
+	d := &a.Disturbances
+	if n := d.ForwardSteps; n > 0 {
+		words = append(words, fmt.Sprintf("the wall clock was stepped forward: %s, %s", Plural(n, "time"), Span(d.Forward)))
+	}
+	if n := d.BackSteps; n > 0 {
+		words = append(words, fmt.Sprintf("the wall clock was stepped back: %s, %s", Plural(n, "time"), Span(d.Back)))
+	}
+	if n := d.Suspends; n > 0 {
+		words = append(words, fmt.Sprintf("the machine slept: %s, %s", Plural(n, "time"), Span(d.Suspended)))
+	}
+	if t := d.Throttling; t.Periods > 0 {
+		words = append(words, fmt.Sprintf("throttled by the CPU quota: %s, %s", Plural(t.Periods, "period"), Span(t.Time)))
+	}
+	if len(words) > 0 {
+		b.WriteString("  " + strings.Join(words, "   ") + "\n")
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"conntap/bpf"
 	"conntap/collector"
+	"conntap/collector/host"
 	"conntap/tracker"
 )
 
@@ -95,6 +96,15 @@ func TestAccount(t *testing.T) {
     a larger --ring-size bridges bursts; --filter and --sample make less of it
   0 connections
   logged early, the table was full: 2
+`},
+		{"disturbed", Account{Title: "detached", Frames: live, Live: true, Disturbances: host.Disturbances{
+			ForwardSteps: 1, Forward: time.Hour, BackSteps: 2, Back: 3 * time.Second, Suspends: 1, Suspended: 8 * time.Hour,
+			Throttling: host.Throttling{Periods: 68, Time: 12366 * time.Millisecond},
+		}}, `detached
+  seen 10 = recorded 7 + filtered 0 + skipped 0 + lost 3 (ring full)
+    a larger --ring-size bridges bursts; --filter and --sample make less of it
+  0 connections
+  the wall clock was stepped forward: 1 time, 60 min   the wall clock was stepped back: 2 times, 3 s   the machine slept: 1 time, 8.0 h   throttled by the CPU quota: 68 periods, 12 s
 `},
 	}
 	for _, tt := range append(tests, liveAccounts()...) {
