@@ -4,12 +4,13 @@ VERSION  ?= $(shell git describe --tags 2>/dev/null)
 FUZZTIME ?= 60s
 FUZZREST ?= $(FUZZTIME)
 SMP      ?= 2
+SOAK     ?= 10m
 
 C_FILES  = bpf/*.c bpf/*.h
 SCRIPTS  = .ci/run hack/*.sh hack/testkernel/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-kernel fuzz bench lint fmt generate demo check clean
+.PHONY: help build test test-kernel fuzz bench soak lint fmt generate demo check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,10 @@ bench: build ## measure: Go benchmarks, beside softflowd and argus, memory, what
 	[ "$$(id -u)" -ne 0 ] || hack/compare-live.sh
 	hack/memory.sh
 	[ "$$(id -u)" -ne 0 ] || hack/overhead.sh
+
+soak: build ## run at a high rate and watch memory, goroutines, descriptors, the account (SOAK=10m)
+	@hack/setup.sh bench
+	SOAK=$(SOAK) hack/soak.sh
 
 lint: ## check format and code: gofumpt, vet, staticcheck, clang-format, shellcheck
 	@hack/setup.sh lint
