@@ -56,6 +56,9 @@ type LiveConfig struct {
 	// Namespace is the network namespace of the interfaces, by name (ip-netns(8)),
 	// path or process id; "": the calling thread's. Any other takes CAP_SYS_ADMIN.
 	Namespace string
+	// HideAddresses leaves the interfaces' own addresses out of Attachments, and so of
+	// what is said of them.
+	HideAddresses bool
 	// Capture, Direction and Promiscuous hold for all interfaces; "" is auto.
 	Capture     Capture
 	Direction   Direction

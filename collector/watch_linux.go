@@ -416,12 +416,20 @@ func (w *watcher) carryOut(i *Interface, p plan, now time.Time) (*nic, error) {
 		w.nics.mu.Unlock()
 		return nil, err
 	}
+	w.hide(&attachment)
 	w.nics.mu.Lock()
 	defer w.nics.mu.Unlock()
 	n.index, n.plan, n.attachment = i.Index, p, attachment
 	n.up, n.wasUp = i.running, i.running
 	w.nics.count.Attached++
 	return n, nil
+}
+
+// hide leaves out of what is said what is to be hidden.
+func (w *watcher) hide(a *Attachment) {
+	if w.config.HideAddresses {
+		a.Interface.Addresses = nil
+	}
 }
 
 // widen has an interface captured in both directions that has got an address.
@@ -443,6 +451,7 @@ func (w *watcher) widen(n *nic, now time.Time) {
 		w.say.at(now, fmt.Sprintf("%v; what goes out is not captured", err))
 		return
 	}
+	w.hide(&attachment)
 	w.nics.mu.Lock()
 	n.plan.egress, n.plan.promiscuous, n.attachment = p.egress, p.promiscuous, attachment
 	w.nics.mu.Unlock()

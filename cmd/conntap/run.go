@@ -143,6 +143,7 @@ func run(f *runFlags) (err error) {
 	live.RingBytes, live.WallClock = f.plan.rings, wallClock
 	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.wantsLinkLayer()
 	live.Owners = f.wantsProcess()
+	live.HideAddresses = f.anonymize != ""
 	var running atomic.Pointer[pipeline]
 	live.Selection, live.Warn = f.selection(), func(sentence string) { running.Load().tell(sentence) }
 	source, err := collector.Open(live)
