@@ -66,7 +66,8 @@ type Packet struct {
 	Blocks Block
 	// Hook is where a live packet was seen.
 	Hook Hook
-	// Interface is the slot of the interface in this run, 0 for files.
+	// Interface is the slot of the interface in this run; for files the number of the
+	// interface that captured it, counted over all files.
 	Interface uint16
 
 	// SrcMAC, DstMAC, VLAN and InnerVLAN are valid with BlockL2. The VLAN ids

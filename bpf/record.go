@@ -44,7 +44,7 @@ type BatchHeader struct {
 // Kind is what a record describes.
 type Kind uint8
 
-// The kinds, as enum record_kind. KindNone never crosses the ring.
+// The kinds, as enum record_kind. KindNone and KindDuplicate never cross the ring.
 const (
 	KindNone   Kind = 0 // no packet: a frame of a file that gave none, whose Time alone counts
 	KindPacket Kind = 1 // the outermost IP packet of a frame
@@ -55,6 +55,9 @@ const (
 	// A tunnel's header without fault, and no packet that can be read behind it:
 	// right after its carrier. BlockTunnel alone says more.
 	KindEmpty Kind = 4
+	// KindDuplicate is a packet that came before, from another interface or hook: its
+	// Time alone counts.
+	KindDuplicate Kind = 5
 )
 
 // TunnelType is what an inner packet came out of. The parsers judge by what stands

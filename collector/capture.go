@@ -24,7 +24,9 @@ type frame struct {
 	time int64  // ns since 1970, truncated to microseconds
 	wire uint32 // bytes on the wire; data may hold less, and in odd files more
 	link bpf.LinkType
-	data []byte // the window's memory, valid until the next refillNext if that has no other user
+
+	place uint16 // of the interface among those of all files
+	data  []byte // the window's memory, valid until the next refillNext if that has no other user
 }
 
 // capture reads one capture file: pcap or pcapng, plain or compressed.
@@ -47,6 +49,7 @@ type capture struct {
 	packetHeader   int                // pcap: bytes
 	perMicrosecond uint32             // pcap: units of time
 	interfaces     []captureInterface // pcapng: of the current section
+	places         *uint16            // interfaces so far, in all files
 }
 
 // damageError says that what was read can't be right.
@@ -166,6 +169,13 @@ func isZstd(magic []byte) bool {
 	}
 	number := uint32At(magic, false)
 	return number == 0xfd2fb528 || number&^0xf == 0x184d2a50
+}
+
+// newPlace numbers an interface. It goes round after 65,536.
+func (c *capture) newPlace() uint16 {
+	place := *c.places
+	*c.places++
+	return place
 }
 
 // require peeks at n bytes, refilling the window as needed.

@@ -48,6 +48,7 @@ type FileSource struct {
 	problems []error      // to be told after the last packet
 
 	files         int
+	places        uint16 // interfaces so far
 	first, latest int64
 	cut, badTimes uint64
 	crowded       uint64
@@ -162,7 +163,7 @@ func (s *FileSource) addFile(path string, info fs.FileInfo) error {
 
 // addCapture opens a capture and reads its first frame, by which it is merged.
 func (s *FileSource) addCapture(c *capture, size int64) error {
-	c.consumed = &s.consumed
+	c.consumed, c.places = &s.consumed, &s.places
 	if err := c.open(); err != nil {
 		return err
 	}

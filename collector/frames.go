@@ -143,7 +143,7 @@ func (f *Frames) parse(i int, parser *bpf.Parser, selects *Selection, dst []bpf.
 		return 1
 	}
 	for i := range dst[:n] {
-		dst[i].Time, dst[i].Ordinal = fr.time, ordinal
+		dst[i].Time, dst[i].Ordinal, dst[i].Interface = fr.time, ordinal, fr.place
 		if dst[i].Kind == bpf.KindPacket {
 			p.Packets++
 		}

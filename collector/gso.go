@@ -138,6 +138,9 @@ func (s *segmenter) shape(dst *bpf.Packet, length uint32) {
 	dst.IPLength += length
 	dst.Payload = dst.Payload[:min(len(dst.Payload), int(dst.PayloadLength()))]
 	record.Payload = nil
+	if record.Blocks&bpf.BlockIdentity != 0 && record.State&bpf.StateIPv6 == 0 {
+		record.IPID = uint32(uint16(record.IPID + 1)) // as inet_gso_segment counts
+	}
 	if dst.Protocol == bpf.ProtocolUDP {
 		dst.Window = uint16(udpHeaderLength + dst.PayloadLength())
 	}

@@ -5,6 +5,7 @@ package collector
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +69,30 @@ func TestSegmenter(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSegmenterIdentity counts IPv4's identification as the kernel does, and leaves
+// IPv6's flow label.
+func TestSegmenterIdentity(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		state bpf.State
+		want  []uint32
+	}{{"IPv4", 0, []uint32{0xffff, 0, 1}}, {"IPv6", bpf.StateIPv6, []uint32{0xffff, 0xffff, 0xffff}}} {
+		p := superPacket(3000, 1448, 3, bpf.ACK)
+		p.IPID, p.Blocks, p.State = 0xffff, p.Blocks|bpf.BlockIdentity, tt.state
+		var s segmenter
+		if !start(&s, p) {
+			t.Fatal("want a super-packet, got an ordinary one")
+		}
+		var got []uint32
+		for _, segment := range drain(t, &s, 1) {
+			got = append(got, segment.IPID)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: want %x, got %x", tt.name, tt.want, got)
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func (l *Live) prepare(c *LiveConfig, interfaces int) (err error) {
 	}
 	l.loader.clsact = l.loader.clsact || c.clsact
 	l.loader.noTunnels, l.loader.verify = c.NoTunnels, c.VerifyChecksums
-	l.loader.noLinkLayer, l.loader.owners = c.NoLinkLayer, c.Owners
+	l.loader.noLinkLayer, l.loader.owners, l.loader.identity = c.NoLinkLayer, c.Owners, c.Identity
 	l.loader.selection, l.loader.drop = c.Selection, c.XDPAction == XDPDrop
 	if err := l.openRings(hooksOf(c)); err != nil {
 		return err

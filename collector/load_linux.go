@@ -37,6 +37,7 @@ type loader struct {
 
 	noTunnels   bool // the outermost packets alone
 	noLinkLayer bool // no addresses, no VLAN ids
+	identity    bool // say what tells copies of a packet from others
 	verify      bool // judge checksums
 	owners      bool // say who made what leaves
 	drop        bool // XDP ends the way of the packets
@@ -118,6 +119,9 @@ func (l *loader) config(i *Interface, number uint16) (conntapConfig, error) {
 	}
 	if l.noLinkLayer {
 		config.L2 = 0
+	}
+	if l.identity {
+		config.Identity = 1
 	}
 	if l.verify {
 		config.Verify = 1

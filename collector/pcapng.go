@@ -31,6 +31,7 @@ const (
 type captureInterface struct {
 	link       bpf.LinkType
 	snapLength uint32
+	place      uint16
 	units      uint64 // of time, per second
 	offset     int64  // seconds to add
 }
@@ -119,6 +120,7 @@ func (c *capture) addInterface(body []byte) error {
 		link:       linkType(uint32(uint16At(body, c.bigEndian))),
 		snapLength: uint32At(body[4:], c.bigEndian),
 		units:      1e6,
+		place:      c.newPlace(),
 	}
 	for options := body[8:]; len(options) >= 4; {
 		code, length := uint16At(options, c.bigEndian), int(uint16At(options[2:], c.bigEndian))
@@ -208,7 +210,7 @@ func (c *capture) readPacketBlock(kind uint32, body []byte) error {
 	if !ok {
 		c.badTimes++
 	}
-	c.frame = frame{time: time, wire: uint32At(body[16:], c.bigEndian), link: nic.link, data: body[20 : 20+captured : 20+captured]}
+	c.frame = frame{time: time, wire: uint32At(body[16:], c.bigEndian), link: nic.link, place: nic.place, data: body[20 : 20+captured : 20+captured]}
 	return nil
 }
 
@@ -227,6 +229,6 @@ func (c *capture) readSimplePacket(body []byte) error {
 	if nic.snapLength != 0 {
 		captured = min(captured, uint64(nic.snapLength))
 	}
-	c.frame = frame{wire: wire, link: nic.link, data: body[4 : 4+captured : 4+captured]}
+	c.frame = frame{wire: wire, link: nic.link, place: nic.place, data: body[4 : 4+captured : 4+captured]}
 	return nil
 }

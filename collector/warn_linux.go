@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// warnings tells what the user should know before anything is attached.
-func warnings(warn func(string), interfaces []*Interface, plans []plan) {
+// warnings tells what the user should know before anything is attached. With identity,
+// duplicates are taken out.
+func warnings(warn func(string), interfaces []*Interface, plans []plan, identity bool) {
 	server := sshServerAddress()
 	var addressed []string
 	for slot, i := range interfaces {
@@ -31,9 +32,9 @@ func warnings(warn func(string), interfaces []*Interface, plans []plan) {
 			addressed = append(addressed, i.Name)
 		}
 	}
-	if len(addressed) > 1 {
+	if len(addressed) > 1 && !identity {
 		warn(fmt.Sprintf("%s are captured in both directions: what is forwarded between them is seen twice; "+
-			"--direction in sees it once", strings.Join(addressed, ", ")))
+			"--direction in sees it once, or --dedup counts it once", strings.Join(addressed, ", ")))
 	}
 }
 

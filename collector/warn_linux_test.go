@@ -61,7 +61,7 @@ func TestWarnings(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			warnings(func(s string) { got = append(got, s) }, tt.interfaces, tt.plans)
+			warnings(func(s string) { got = append(got, s) }, tt.interfaces, tt.plans, false)
 			if len(got) != len(tt.want) {
 				t.Fatalf("want %d warnings, got %q", len(tt.want), got)
 			}

@@ -142,7 +142,7 @@ func (w *watcher) begin() error {
 	if err := w.config.checkRights(plans); err != nil {
 		return err
 	}
-	warnings(w.say.now, interfaces, plans)
+	warnings(w.say.now, interfaces, plans, w.config.Identity)
 	if w.config.Owners && !slices.ContainsFunc(plans, func(p plan) bool { return p.egress }) {
 		w.say.now("--with process: " + noEgress)
 	}
@@ -208,7 +208,7 @@ func (w *watcher) sayWhatIsNot(devices []device, chosen []*device) {
 		w.say.now("no interface matches " + w.choice.String() + ": waiting for one")
 	}
 	for _, d := range chosen {
-		if twice := shownTwice(d, chosen); twice != "" {
+		if twice := shownTwice(d, chosen); twice != "" && !w.config.Identity {
 			w.say.now(twice)
 		}
 	}
@@ -384,7 +384,7 @@ func (w *watcher) take(d *device, chosen []*device, now time.Time) {
 	}
 	delete(w.failed, d.name)
 	w.say.at(now, "captured now: "+n.attachment.String())
-	if twice := shownTwice(d, chosen); twice != "" {
+	if twice := shownTwice(d, chosen); twice != "" && !w.config.Identity {
 		w.say.at(now, twice)
 	}
 }

@@ -92,7 +92,7 @@ func (in *fuzzInput) findings(p *bpf.Packet) {
 		p.Blocks |= bpf.BlockTunnel
 		p.TunnelType, p.TunnelDepth = bpf.TunnelType(in.take()&15), in.take()&7
 	case 5:
-		p.Kind = bpf.KindNone
+		p.Kind = pick(in, bpf.KindNone, bpf.KindDuplicate)
 	case 8:
 		p.Protocol = pick(in, uint8(bpf.ProtocolIPIP), bpf.ProtocolIPv6, bpf.ProtocolGRE)
 	case 6:

@@ -428,7 +428,7 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	if s.Records+s.Joined != s.Packets+s.Notes {
 		t.Errorf("records: want %d and %d of datagrams, got %d packets and %d notes: %+v", s.Records, s.Joined, s.Packets, s.Notes, s)
 	}
-	if sum := s.Fragments + s.Inner + s.Carriers + s.Malformed + s.BadChecksums + s.Truncated + s.Counted; s.Packets != sum {
+	if sum := s.Fragments + s.Inner + s.Carriers + s.Malformed + s.BadChecksums + s.Truncated + s.Duplicates + s.Counted; s.Packets != sum {
 		t.Errorf("packets: want %d, got the sum %d: %+v", s.Packets, sum, s)
 	}
 	if logged != s.Counted {

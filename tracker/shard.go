@@ -115,6 +115,8 @@ func (s *shard) trackOwn(b *Batch) {
 	if s.index == 0 {
 		t.stats.Records += uint64(len(b.Packets))
 		t.stats.Notes += b.notes
+		t.stats.Packets += b.duplicates
+		t.stats.Duplicates += b.duplicates
 	}
 	for own := b.own[s.index]; len(own) > 0; {
 		n := min(len(own), lookAhead)

@@ -47,16 +47,17 @@ type Batch struct {
 	// Done takes the batch back. The shard that is the last to need it calls it.
 	Done func(*Batch)
 
-	prepared  bool
-	hashes    []uint64
-	times     []int64    // network time at each packet, and after all
-	own       [][]uint32 // by shard: its packets, and exchanges with exchangeBit
-	exchanges []*exchange
-	notes     uint64   // no packets
-	frame     carriers // after all packets
-	position  uint64
-	turn      uint64 // of the first packet: how many of its frame were in the batch before
-	working   atomic.Int32
+	prepared   bool
+	hashes     []uint64
+	times      []int64    // network time at each packet, and after all
+	own        [][]uint32 // by shard: its packets, and exchanges with exchangeBit
+	exchanges  []*exchange
+	notes      uint64 // no packets
+	duplicates uint64
+	frame      carriers // after all packets
+	position   uint64
+	turn       uint64 // of the first packet: how many of its frame were in the batch before
+	working    atomic.Int32
 }
 
 // NewShards returns n shards, at least 1, of which every connection that ends is
@@ -162,7 +163,7 @@ func (h *Shards) route(b *Batch, frame carriers) {
 		b.own[i] = b.own[i][:0]
 	}
 	b.exchanges = b.exchanges[:0]
-	b.notes = 0
+	b.notes, b.duplicates = 0, 0
 	latest := int64(0)
 	for i := range b.Packets {
 		p := &b.Packets[i]
@@ -184,7 +185,11 @@ func (h *Shards) route(b *Batch, frame carriers) {
 			b.notes++
 			h.exchange(b, i)
 		default:
-			b.notes++
+			if p.Kind == bpf.KindDuplicate {
+				b.duplicates++
+			} else {
+				b.notes++
+			}
 			latest = max(latest, p.Time)
 			b.frame.end()
 		}

@@ -68,7 +68,7 @@ func TransportOf(protocol uint8) Transport {
 // sum, and so is every packet:
 //
 //	Records + Joined = Packets + Notes
-//	Packets = Counted + Fragments + Carriers + Inner + Malformed + BadChecksums + Truncated
+//	Packets = Counted + Fragments + Carriers + Inner + Malformed + BadChecksums + Truncated + Duplicates
 //
 // Counted is the sum of the packets of all connections, logged and open.
 type Stats struct {
@@ -88,6 +88,7 @@ type Stats struct {
 	Malformed    uint64 // TCP headers that contradict themselves; they open connections
 	BadChecksums uint64 // TCP, UDP and ICMP; they open connections
 	Truncated    uint64 // ICMP packets that were not captured whole: their bytes count
+	Duplicates   uint64 // came before from another interface: nothing of them counts
 	Counted      uint64 // packets booked to a connection
 	IPBytes      uint64 // IP lengths of the outermost packets taken
 	MissedBytes  uint64 // bytes in content gaps
@@ -127,6 +128,7 @@ func (s *Stats) add(o *Stats) {
 		{&s.Malformed, &o.Malformed},
 		{&s.BadChecksums, &o.BadChecksums},
 		{&s.Truncated, &o.Truncated},
+		{&s.Duplicates, &o.Duplicates},
 		{&s.Counted, &o.Counted},
 		{&s.IPBytes, &o.IPBytes},
 		{&s.MissedBytes, &o.MissedBytes},

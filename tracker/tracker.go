@@ -246,11 +246,20 @@ func (t *Tracker) track(p *bpf.Packet, at lookedUp) {
 	case bpf.KindViolation, bpf.KindEmpty:
 		t.stats.Notes++
 		t.inside(p, at)
+	case bpf.KindDuplicate:
+		t.stats.Packets++
+		t.stats.Duplicates++
+		t.nothing(p)
 	default:
 		t.stats.Notes++
-		t.deepest = -1
-		t.Advance(p.Time)
+		t.nothing(p)
 	}
+}
+
+// nothing takes what begins a frame of which its time alone counts.
+func (t *Tracker) nothing(p *bpf.Packet) {
+	t.deepest = -1
+	t.Advance(p.Time)
 }
 
 // outermost takes the packet that begins a frame.

@@ -31,13 +31,14 @@ type batch struct {
 type feed struct {
 	source  collector.Source
 	tracker *tracker.Shards
-	live    bool // let time move on without packets
+	live    bool             // let time move on without packets
+	dedup   *collector.Dedup // marks duplicates; nil: they count
 	full    chan *batch
 	empty   chan *batch
 	stop    chan struct{} // closed to end it early
 }
 
-func newFeed(source collector.Source, shards *tracker.Shards, live bool) *feed {
+func newFeed(source collector.Source, shards *tracker.Shards, live bool, dedup *collector.Dedup) *feed {
 	files, isFile := source.(*collector.FileSource)
 	parsers := 1
 	if isFile {
@@ -45,7 +46,7 @@ func newFeed(source collector.Source, shards *tracker.Shards, live bool) *feed {
 	}
 	n := batchCount + parsers
 	f := &feed{
-		source: source, tracker: shards, live: live,
+		source: source, tracker: shards, live: live, dedup: dedup,
 		full: make(chan *batch, n), empty: make(chan *batch, n), stop: make(chan struct{}),
 	}
 	for range n {
@@ -64,6 +65,21 @@ func newFeed(source collector.Source, shards *tracker.Shards, live bool) *feed {
 func (f *feed) giveBack(b *batch) {
 	b.frames.Release()
 	f.empty <- b
+}
+
+// track has a batch tracked, and returns the error that came with it. Batches are for
+// one goroutine, in their order.
+func (f *feed) track(b *batch) error {
+	<-b.ready
+	if files, ok := f.source.(*collector.FileSource); ok {
+		files.Account(&b.frames)
+	}
+	if f.dedup != nil {
+		f.dedup.Mark(b.Packets)
+	}
+	err := b.err // the batch is not ours once it is tracked
+	f.tracker.Track(&b.Batch)
+	return err
 }
 
 // next returns a batch to be filled, nil when the feed is to end.
@@ -100,7 +116,9 @@ func (f *feed) readFiles(files *collector.FileSource, parsers int) {
 func (f *feed) parse(files *collector.FileSource, frames <-chan *batch) {
 	for b := range frames {
 		b.Packets = files.Parse(&b.frames, b.Packets)
-		f.tracker.Prepare(&b.Batch)
+		if f.dedup == nil { // packets are not to change any more
+			f.tracker.Prepare(&b.Batch)
+		}
 		b.ready <- struct{}{}
 	}
 }

@@ -43,6 +43,7 @@ type pipeline struct {
 	watch *watcher
 	// reload reads the configuration again, on SIGHUP; nil if there is none to be read.
 	reload func()
+	dedup  *collector.Dedup // takes duplicates out; nil: they count
 	// lineText is what the status line says now.
 	lineText func(*pipeline) string
 	health   *health.Monitor
@@ -105,7 +106,7 @@ func (p *pipeline) keep(err error) {
 
 // loop tracks batches until the reader ends, by itself or because of end.
 func (p *pipeline) loop(signals chan os.Signal) error {
-	feed := newFeed(p.source, p.tracker, p.live)
+	feed := newFeed(p.source, p.tracker, p.live, p.dedup)
 	flush, line := time.NewTicker(flushInterval), time.NewTicker(lineInterval)
 	defer flush.Stop()
 	defer line.Stop()
@@ -116,7 +117,7 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 			if !more {
 				return nil
 			}
-			if err := p.take(b); err != nil {
+			if err := feed.track(b); err != nil {
 				return sourceError(err)
 			}
 			p.health.Moved(health.Reader)
@@ -151,17 +152,6 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 			giveUp = time.After(readPatience)
 		}
 	}
-}
-
-// take has one batch tracked, and returns the error that came with it.
-func (p *pipeline) take(b *batch) error {
-	<-b.ready
-	if files, ok := p.source.(*collector.FileSource); ok {
-		files.Account(&b.frames)
-	}
-	err := b.err // the batch is not ours once it is tracked
-	p.tracker.Track(&b.Batch)
-	return err
 }
 
 // sourceError is the error of a source that ended, if it is one.

@@ -116,7 +116,7 @@ func read(f *readFlags) error {
 	config := f.tracking()
 	config.Parser = parser
 	p := newPipeline(source, config, f.shards, log, out)
-	p.quiet = f.quiet
+	p.quiet, p.dedup = f.quiet, f.newDedup()
 	p.lineText = func(p *pipeline) string { return progress(p, source) }
 	err = p.run()
 	if p.unread || f.quiet {

@@ -141,7 +141,7 @@ func run(f *runFlags) (err error) {
 	}
 	live := f.live()
 	live.RingBytes, live.WallClock = f.plan.rings, wallClock
-	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.wantsLinkLayer()
+	live.NoTunnels, live.NoLinkLayer, live.Identity = !f.intoTunnels(), !f.wantsLinkLayer(), f.dedup
 	live.Owners = f.wantsProcess()
 	live.HideAddresses = f.anonymize != ""
 	var running atomic.Pointer[pipeline]
@@ -155,7 +155,7 @@ func run(f *runFlags) (err error) {
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	p := newPipeline(source, config, f.shards, log, out)
-	p.live, p.quiet, p.watch = true, f.quiet, newWatcher()
+	p.live, p.quiet, p.watch, p.dedup = true, f.quiet, newWatcher(), f.newDedup()
 	running.Store(p)
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween

@@ -89,7 +89,7 @@ func (f *topFlags) run() error {
 		return err
 	}
 	live := f.live()
-	live.NoTunnels, live.NoLinkLayer = !f.intoTunnels(), !f.keyVLAN()
+	live.NoTunnels, live.NoLinkLayer, live.Identity = !f.intoTunnels(), !f.keyVLAN(), f.dedup
 	var said sentences
 	live.Selection, live.Warn = f.selection(), said.add
 	source, err := collector.Open(live)
@@ -100,6 +100,7 @@ func (f *topFlags) run() error {
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	v := newViewing(source, config, f.shards)
 	said.hold()
+	v.dedup = f.newDedup()
 	err = v.run(topTitle(source, f.announcements()))
 	said.release()
 	account := &screen.Account{
@@ -166,6 +167,7 @@ type viewing struct {
 	source  collector.LiveSource
 	tracker *tracker.Shards
 	watcher *top.Watcher
+	dedup   *collector.Dedup
 	gapped  uint64 // connections that lack payload; for the goroutine of the rows
 }
 
@@ -234,11 +236,9 @@ func (v *viewing) run(title string) error {
 
 // track tracks batches until the source ends.
 func (v *viewing) track() error {
-	for b := range newFeed(v.source, v.tracker, true).full {
-		<-b.ready
-		err := b.err // the batch is not ours once it is tracked
-		v.tracker.Track(&b.Batch)
-		if err != nil {
+	feed := newFeed(v.source, v.tracker, true, v.dedup)
+	for b := range feed.full {
+		if err := feed.track(b); err != nil {
 			return sourceError(err)
 		}
 	}

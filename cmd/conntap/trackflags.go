@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"conntap/bpf"
+	"conntap/collector"
 	"conntap/tracker"
 )
 
@@ -19,6 +20,7 @@ type trackFlags struct {
 	seed           string
 	maxConnections int
 	shards         int
+	dedup          bool
 }
 
 // shardsMax is the highest default of --shards: beyond, whoever writes the log is
@@ -37,6 +39,8 @@ func (f *trackFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 		"answered are logged early, then the longest idle")
 	fs.IntVar(&f.shards, "shards", max(1, min(shards, shardsMax)), "track connections on so many goroutines; the log is the same for any\n"+
 		"number (each has its share of --max-connections)")
+	fs.BoolVar(&f.dedup, "dedup", false, "count a packet once that several interfaces or hooks have seen within 50 ms, as on a\n"+
+		"bridge and its ports; of files, several files or the interfaces in a pcapng")
 	fs.StringVar(&f.seed, "seed", "", "any `text`; the same over the same input makes the same uids")
 }
 
@@ -61,6 +65,14 @@ func (f *trackFlags) tracking() tracker.Config {
 		Parser:         bpf.Parser{Tunnels: f.intoTunnels()},
 		Sample:         uint32(f.sample),
 	}
+}
+
+// newDedup is what finds duplicates, nil if they count.
+func (f *trackFlags) newDedup() *collector.Dedup {
+	if !f.dedup {
+		return nil
+	}
+	return collector.NewDedup()
 }
 
 func (f *trackFlags) keyVLAN() bool { return f.key.value == "vlan" }

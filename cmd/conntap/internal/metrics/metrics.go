@@ -199,7 +199,7 @@ var families = []family{
 	{
 		"conntap_packets_total",
 		"Packets by what became of them: counted in a connection; malformed or with a bad checksum, noted in a connection; " +
-			"truncated; a fragment; the carrier of an IP tunnel; inner: no tunnel after all.",
+			"truncated; a duplicate, by --dedup; a fragment; the carrier of an IP tunnel; inner: no tunnel after all.",
 		[]string{"outcome"},
 		counter, func(s *Snapshot, emit emit) {
 			c := &s.Connections
@@ -207,6 +207,7 @@ var families = []family{
 			emit(float64(c.Malformed), "malformed")
 			emit(float64(c.BadChecksums), "bad_checksum")
 			emit(float64(c.Truncated), "truncated")
+			emit(float64(c.Duplicates), "duplicate")
 			emit(float64(c.Fragments), "fragment")
 			emit(float64(c.Carriers), "carrier")
 			emit(float64(c.Inner), "inner")

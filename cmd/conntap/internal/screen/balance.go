@@ -131,7 +131,7 @@ func (a *Account) writeDevices(b *strings.Builder) {
 // connections.
 func (a *Account) writePackets(b *strings.Builder) {
 	c := &a.Connections
-	if !a.Full && (!a.Live || c.Packets == c.Counted) {
+	if !a.Full && c.Duplicates == 0 && (!a.Live || c.Packets == c.Counted) {
 		return
 	}
 	if a.Full {
@@ -149,6 +149,7 @@ func (a *Account) writePackets(b *strings.Builder) {
 		{"malformed", c.Malformed},
 		{"bad checksum", c.BadChecksums},
 		{"cut", c.Truncated},
+		{"duplicates", c.Duplicates},
 	} {
 		if part.n > 0 || a.Full {
 			fmt.Fprintf(b, " + %s %s", part.name, Count(part.n))

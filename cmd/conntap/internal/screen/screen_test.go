@@ -190,7 +190,7 @@ func liveAccounts() []accountTest {
   beside that, by the counters of eth0: rx_dropped 0, rx_missed_errors 0, rx_fifo_errors 0
   beside that, by the counters of eth1: rx_dropped 0, rx_missed_errors 4, rx_fifo_errors 0
   records 1,503 + joined from fragments 0 = packets 1,503 + notes 0
-  packets 1,503 = in connections 1,500 + fragments 3 + carriers of tunnels 0 + not in a tunnel after all 0 + malformed 0 + bad checksum 0 + cut 0
+  packets 1,503 = in connections 1,500 + fragments 3 + carriers of tunnels 0 + not in a tunnel after all 0 + malformed 0 + bad checksum 0 + cut 0 + duplicates 0
   0 connections
   out of order, tracked all the same: 1 packet
   ring of CPU 0: 64 KiB, full to 25.0 % at most
