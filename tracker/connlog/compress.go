@@ -99,7 +99,8 @@ func writeCompressed(ctx context.Context, plain *os.File, path string, c Compres
 	if err = errors.Join(err, encoder.Close()); err != nil {
 		return err
 	}
-	return errors.Join(giveToCaller(file, nil), os.Chtimes(path, info.ModTime(), info.ModTime()), file.Sync())
+	_ = giveToCaller(file, nil) // as with the plain file, rather root's than none
+	return errors.Join(os.Chtimes(path, info.ModTime(), info.ModTime()), file.Sync())
 }
 
 // newEncoder returns an encoder that works on the goroutine of its caller, so that it

@@ -494,3 +494,48 @@ func TestCloseWithoutDisk(t *testing.T) {
 		t.Errorf("want %q and most of %d rows, got %v", want, rows, err)
 	}
 }
+
+// TestDirectoryLost: while a directory can't be made again rows wait, and then come out
+// in a new one.
+func TestDirectoryLost(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	d := openDirectory(t, dir, DirectoryConfig{})
+	w := d.newTestWriter(t, "conn.log", TSV)
+	logRow(t, w, 1)
+	written(t, d)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // in its place
+		t.Fatal(err)
+	}
+	logRow(t, w, 2)
+	eventually(t, "the error is known", func() bool { return d.State().Err != nil })
+	logRow(t, w, 3)
+	if state := d.State(); !strings.Contains(state.Err.Error(), dir+" is not a directory") || state.Waiting == 0 || state.Dropped != 0 {
+		t.Errorf("want rows that wait for a directory, got %+v", state)
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	written(t, d)
+	eventually(t, "all is well", func() bool { return d.State().Err == nil })
+	closeDirectory(t, d)
+	wantFiles(t, dir, "conn.log=2,3")
+}
+
+// TestFileTooLarge: a file that takes no more, though there is space, is set aside, and
+// no row is lost.
+func TestFileTooLarge(t *testing.T) {
+	dir := t.TempDir()
+	clock := clockAt(t, "2026-03-04 05:06:07")
+	d := openDirectory(t, dir, DirectoryConfig{Now: clock.Now})
+	w := d.newTestWriter(t, "conn.log", TSV)
+	limitFileSize(t, 1000)
+	for port := range uint16(5) {
+		logRow(t, w, 1+port)
+	}
+	written(t, d)
+	closeDirectory(t, d)
+	wantFiles(t, dir, "conn.2026-03-04-05-06-07.log=1,2,3,4", "conn.log=5")
+}
