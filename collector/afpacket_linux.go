@@ -553,6 +553,14 @@ func (s *packetCapture) CgroupPath(uint64) string { return "" }
 // LostBetween implements LiveSource.
 func (s *packetCapture) LostBetween(from, to int64) uint64 { return s.losses.between(from, to) }
 
+// Capabilities implements LiveSource: sockets that are open need none.
+func (s *packetCapture) Capabilities(attaching bool) []Capability {
+	if attaching {
+		return s.watcher.config.capabilities()
+	}
+	return nil
+}
+
 // Close implements Source. The second one, when no Read is under way and no payload
 // in use, releases the rings: what was not read then is lost, and counted.
 func (s *packetCapture) Close() error {

@@ -542,7 +542,7 @@ func TestPacketRights(t *testing.T) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
 	c := LiveConfig{Interfaces: []string{"tap"}, Capture: CaptureAFPacket, RingBytes: ringLeast, Promiscuous: PromiscuousOn}
-	withCapabilities(t, []capability{capNetRaw}, func() {
+	withCapabilities(t, []Capability{CapNetRaw}, func() {
 		s, err := Open(c)
 		must(t, err)
 		must(t, errors.Join(s.Close(), s.Close()))
@@ -560,8 +560,8 @@ func TestPacketRights(t *testing.T) {
 	withCapabilities(t, nil, func() {
 		c.Capture = CaptureAFPacket
 		_, err := Open(c)
-		const want = "live capture needs CAP_NET_RAW; not held: CAP_NET_RAW. Run it with sudo, or once: sudo setcap cap_net_raw+ep conntap"
-		if message(err) != want {
+		const want = "live capture needs CAP_NET_RAW; not held: CAP_NET_RAW. Run it with sudo, or once: sudo setcap cap_net_raw+ep "
+		if !strings.HasPrefix(message(err), want) {
 			t.Errorf("\nwant %s\ngot  %v", want, err)
 		}
 	})

@@ -62,7 +62,7 @@ func Check(name string) (*Report, error) {
 }
 
 // names are the capabilities' names.
-func names(list []capability) []string {
+func names(list []Capability) []string {
 	names := make([]string, len(list))
 	for i, c := range list {
 		names[i] = c.String()
@@ -225,7 +225,7 @@ func (genericHeader) Len() int { return nl.SizeofGenlmsg }
 func (h genericHeader) Serialize() []byte { return h[:] }
 
 // inspect looks for other programs and for settings that matter.
-func (r *InterfaceReport) inspect(missing []capability) {
+func (r *InterfaceReport) inspect(missing []Capability) {
 	if !r.Up {
 		r.Findings = append(r.Findings, Finding{"down", "nothing comes", "ip link set " + r.Name + " up"})
 	}

@@ -36,6 +36,10 @@ type LiveSource interface {
 	// /system.slice/nginx.service, by bpf.Owner.Cgroup; "" if it is not known. Groups that
 	// are gone are known if their owners' packets were read in time.
 	CgroupPath(id uint64) string
+	// Capabilities are those that the process must keep for the methods to work until
+	// the end; with attaching, so that interfaces are captured that come, or come
+	// again. It may drop all others, in every thread, as soon as the source is open.
+	Capabilities(attaching bool) []Capability
 }
 
 // LiveConfig says what to capture.

@@ -249,6 +249,26 @@ func (l *Live) Interfaces() InterfaceCount { return l.counts() }
 // DeviceDrops are what interfaces dropped by themselves, an element per name.
 func (l *Live) DeviceDrops() []DeviceDrops { return l.drops.drops() }
 
+// Capabilities implements LiveSource. Programs, rings and counters are open by now, and a
+// link goes with its file; a clsact filter has to be removed.
+func (l *Live) Capabilities(attaching bool) []Capability {
+	if attaching {
+		return l.watcher.config.capabilities()
+	}
+	var needed []Capability
+	if kernel, _, err := runningKernel(); err != nil || kernel.before(unprivilegedLookupKernel) {
+		needed = append(needed, CapBPF)
+	}
+	if l.loader.clsact {
+		needed = append(needed, CapNetAdmin)
+	}
+	return needed
+}
+
+// unprivilegedLookupKernel lets processes without CAP_BPF read maps that they have open,
+// whatever kernel.unprivileged_bpf_disabled says (kernel/bpf/syscall.c, __sys_bpf).
+var unprivilegedLookupKernel = kernelVersion{5, 19}
+
 // Latency says how long packets took until Read returned them.
 func (l *Live) Latency() Latency { return l.latency.read() }
 

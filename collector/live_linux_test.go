@@ -651,14 +651,14 @@ func openFiles(t *testing.T) int {
 func TestLiveRights(t *testing.T) {
 	tests := []struct {
 		name   string
-		keep   []capability
+		keep   []Capability
 		owners bool
 		err    string // how it starts
 	}{
-		{"what the message asks for", []capability{capBPF, capNetAdmin, capPerfmon, capNetRaw}, false, ""},
-		{"not promiscuous", []capability{capBPF, capNetAdmin, capPerfmon}, false, ""},
-		{"owners", []capability{capBPF, capNetAdmin, capPerfmon}, true, ""},
-		{"no CAP_BPF", []capability{capNetAdmin, capPerfmon, capNetRaw}, false, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
+		{"what the message asks for", []Capability{CapBPF, CapNetAdmin, CapPerfmon, CapNetRaw}, false, ""},
+		{"not promiscuous", []Capability{CapBPF, CapNetAdmin, CapPerfmon}, false, ""},
+		{"owners", []Capability{CapBPF, CapNetAdmin, CapPerfmon}, true, ""},
+		{"no CAP_BPF", []Capability{CapNetAdmin, CapPerfmon, CapNetRaw}, false, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
 		{"none", nil, false, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"},
 	}
 	for _, tt := range tests {
@@ -666,7 +666,7 @@ func TestLiveRights(t *testing.T) {
 			enterNamespace(t)
 			addVeth(t, "tap", "far")
 			c := LiveConfig{Interfaces: []string{"tap"}, RingBytes: ringLeast, Owners: tt.owners}
-			if !slices.Contains(tt.keep, capNetRaw) {
+			if !slices.Contains(tt.keep, CapNetRaw) {
 				c.Promiscuous = PromiscuousOff
 			}
 			var l *Live
@@ -683,7 +683,7 @@ func TestLiveRights(t *testing.T) {
 }
 
 // withCapabilities runs f with fewer effective capabilities on the thread.
-func withCapabilities(t *testing.T, keep []capability, f func()) {
+func withCapabilities(t *testing.T, keep []Capability, f func()) {
 	t.Helper()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var all, few [2]unix.CapUserData

@@ -60,6 +60,9 @@ func (*Live) LostBetween(from, to int64) uint64 { return 0 }
 // Obtained is what was obtained, an element per interface.
 func (*Live) Obtained() []Attachment { return nil }
 
+// Capabilities are those that the process must keep.
+func (*Live) Capabilities(bool) []Capability { return nil }
+
 // Close implements Source.
 func (*Live) Close() error { return nil }
 

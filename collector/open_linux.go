@@ -94,3 +94,8 @@ func (c *LiveConfig) directionOn(i *Interface) Direction {
 	}
 	return c.Direction
 }
+
+// capabilities are what capturing takes on whatever interface comes.
+func (c *LiveConfig) capabilities() []Capability {
+	return neededCapabilities(c.Capture, c.Promiscuous != PromiscuousOff)
+}

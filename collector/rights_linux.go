@@ -5,6 +5,7 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -60,34 +61,16 @@ func checkKernel(v kernelVersion, release string) error {
 	return nil
 }
 
-// capability is a Linux capability, by number.
-type capability uint
-
-const (
-	capNetAdmin capability = unix.CAP_NET_ADMIN
-	capNetRaw   capability = unix.CAP_NET_RAW
-	capSysAdmin capability = unix.CAP_SYS_ADMIN
-	capPerfmon  capability = unix.CAP_PERFMON
-	capBPF      capability = unix.CAP_BPF
-)
-
-var capabilityNames = map[capability]string{
-	capNetAdmin: "CAP_NET_ADMIN", capNetRaw: "CAP_NET_RAW", capSysAdmin: "CAP_SYS_ADMIN",
-	capPerfmon: "CAP_PERFMON", capBPF: "CAP_BPF",
-}
-
-func (c capability) String() string { return capabilityNames[c] }
-
 // capabilitySet is the effective set of a process, a bit per capability.
 type capabilitySet uint64
 
 // has tells whether c may be used; CAP_SYS_ADMIN stands for the BPF ones, as in
 // the kernel's bpf_capable and perfmon_capable.
-func (s capabilitySet) has(c capability) bool {
+func (s capabilitySet) has(c Capability) bool {
 	if s&(1<<c) != 0 {
 		return true
 	}
-	return (c == capBPF || c == capPerfmon) && s&(1<<capSysAdmin) != 0
+	return (c == CapBPF || c == CapPerfmon) && s&(1<<CapSysAdmin) != 0
 }
 
 // effectiveCapabilities are those of the calling thread.
@@ -102,20 +85,20 @@ func effectiveCapabilities() (capabilitySet, error) {
 
 // neededCapabilities are what live capture takes; a packet socket takes CAP_NET_RAW:
 // alone to capture by it, on top for promiscuous mode.
-func neededCapabilities(capture Capture, promiscuous bool) []capability {
+func neededCapabilities(capture Capture, promiscuous bool) []Capability {
 	if capture == CaptureAFPacket {
-		return []capability{capNetRaw}
+		return []Capability{CapNetRaw}
 	}
-	needed := []capability{capBPF, capNetAdmin, capPerfmon}
+	needed := []Capability{CapBPF, CapNetAdmin, CapPerfmon}
 	if promiscuous {
-		needed = append(needed, capNetRaw)
+		needed = append(needed, CapNetRaw)
 	}
 	return needed
 }
 
 // missing are those of needed that are not in s.
-func (s capabilitySet) missing(needed []capability) []capability {
-	var missing []capability
+func (s capabilitySet) missing(needed []Capability) []Capability {
+	var missing []Capability
 	for _, c := range needed {
 		if !s.has(c) {
 			missing = append(missing, c)
@@ -125,15 +108,28 @@ func (s capabilitySet) missing(needed []capability) []capability {
 }
 
 // rightsError says which rights are missing and what to do, nil if none.
-func rightsError(missing, needed []capability) error {
+func rightsError(missing, needed []Capability) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w %s; not held: %s. Run it with sudo, or once: sudo setcap %s+ep conntap",
-		errNoRights, join(needed, ", "), join(missing, ", "), strings.ToLower(join(needed, ",")))
+	return fmt.Errorf("%w %s; not held: %s. %s",
+		errNoRights, join(needed, ", "), join(missing, ", "), remedy(needed))
 }
 
-func join(list []capability, separator string) string {
+// remedy says how to get capabilities.
+func remedy(needed []Capability) string {
+	program, err := os.Executable()
+	if err != nil {
+		program = "conntap"
+	}
+	remedy := fmt.Sprintf("Run it with sudo, or once: sudo setcap %s+ep %s", strings.ToLower(join(needed, ",")), program)
+	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set == 1 {
+		remedy += " (no_new_privs is set, which makes both void: a service has AmbientCapabilities= instead)"
+	}
+	return remedy
+}
+
+func join(list []Capability, separator string) string {
 	names := make([]string, len(list))
 	for i, c := range list {
 		names[i] = c.String()

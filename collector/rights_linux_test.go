@@ -2,7 +2,10 @@
 
 package collector
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 func TestCheckKernel(t *testing.T) {
 	tests := []struct {
@@ -34,20 +37,22 @@ func TestCheckKernel(t *testing.T) {
 
 func TestRights(t *testing.T) {
 	needed := neededCapabilities(CaptureAuto, true)
+	program, err := os.Executable()
+	must(t, err)
 	tests := []struct {
 		name string
 		set  capabilitySet
 		want string
 	}{
 		{"root", ^capabilitySet(0), ""},
-		{"just what it takes", 1<<capBPF | 1<<capNetAdmin | 1<<capPerfmon | 1<<capNetRaw, ""},
-		{"CAP_SYS_ADMIN stands for the BPF ones", 1<<capSysAdmin | 1<<capNetAdmin | 1<<capNetRaw, ""},
+		{"just what it takes", 1<<CapBPF | 1<<CapNetAdmin | 1<<CapPerfmon | 1<<CapNetRaw, ""},
+		{"CAP_SYS_ADMIN stands for the BPF ones", 1<<CapSysAdmin | 1<<CapNetAdmin | 1<<CapNetRaw, ""},
 		{"user", 0, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_NET_RAW; not held: CAP_BPF, " +
 			"CAP_NET_ADMIN, CAP_PERFMON, CAP_NET_RAW. Run it with sudo, or once: " +
-			"sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep conntap"},
-		{"container with the usual rights", 1 << capNetRaw, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, " +
+			"sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep " + program},
+		{"container with the usual rights", 1 << CapNetRaw, "live capture needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, " +
 			"CAP_NET_RAW; not held: CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON. Run it with sudo, or once: " +
-			"sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep conntap"},
+			"sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep " + program},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -203,7 +203,7 @@ func TestLogDirectoryRemoved(t *testing.T) {
 	requireRoot(t)
 	dir := filepath.Join(t.TempDir(), "log")
 	path := dir + "/conn.log"
-	r := startLogged(t, dir)
+	r := startLogged(t, dir, "--sandbox", "off") // it would keep the directory from being made again
 	r.connect(t, 1000)
 	r.awaitRows(t, 1000-64)
 	must(t, os.Rename(path, path+".1"))

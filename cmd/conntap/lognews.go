@@ -3,7 +3,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -53,7 +55,7 @@ func (p *pipeline) sayLogNews() {
 	if p.out.dir == nil {
 		return
 	}
-	for _, sentence := range p.logNews.of(p.out.dir.State(), p.out.dir.Notes(), time.Now()) {
+	for _, sentence := range p.logNews.of(p.out.state(), p.out.dir.Notes(), time.Now()) {
 		p.rows.mu.Lock()
 		p.out.line.Erase()
 		tell(sentence)
@@ -66,7 +68,11 @@ func (o *output) state() connlog.DirectoryState {
 	if o.dir == nil {
 		return connlog.DirectoryState{}
 	}
-	return o.dir.State()
+	state := o.dir.State()
+	if o.confined && errors.Is(state.Err, fs.ErrPermission) {
+		state.Err = fmt.Errorf("%w (the sandbox allows for the directory that was there at the start alone: restart conntap)", state.Err)
+	}
+	return state
 }
 
 // hangUp reads the configuration again and reopens the logs. It tells whether conntap is to end instead: if its terminal is

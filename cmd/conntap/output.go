@@ -25,7 +25,8 @@ type output struct {
 	long    *connlog.File
 	longLog *connlog.Writer
 
-	dir *connlog.Directory // of run: the logs that may never hold rows up
+	dir      *connlog.Directory // of run: the logs that may never hold rows up
+	confined bool               // no other directory may be written to
 	// rowsPerSecond is how many rows of one-sided connections are written; 0: all.
 	rowsPerSecond uint64
 }

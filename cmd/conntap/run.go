@@ -29,6 +29,7 @@ type runFlags struct {
 	captureFlags
 	files fileFlags
 	memoryFlags
+	sandbox sandboxFlags
 	metrics string // address; "" for none
 }
 
@@ -82,6 +83,7 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	f.memoryFlags.register(fs)
 	f.logFlags.register(fs, defaultMaxConnections, runtime.GOMAXPROCS(0)-1)
 	f.files.register(fs)
+	f.sandbox.register(fs)
 	f.configFlags.register(fs)
 	return c, f
 }
@@ -151,6 +153,9 @@ func run(f *runFlags) (err error) {
 		return errors.Join(err, out.Close())
 	}
 	f.plan.obtained(source.Rings(), f.shards)
+	if out.confined, err = f.confine(source); err != nil {
+		return errors.Join(err, source.Close(), source.Close(), out.Close())
+	}
 	f.announce(source, server)
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true

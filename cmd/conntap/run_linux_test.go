@@ -51,7 +51,8 @@ func startAs(t *testing.T, near *namespace, name string, args ...string) (run *e
 	messages = bufio.NewReader(stderr)
 	for _, want := range []string{"near (veth, 192.0.2.1", "memory: ", "tcp rows appear 5 s after"} {
 		line, err := messages.ReadString('\n')
-		for err == nil && (strings.HasPrefix(line, "conntap: filter: ") || strings.Contains(line, " was there already: ")) {
+		for err == nil && (strings.HasPrefix(line, "conntap: filter: ") || strings.HasPrefix(line, "conntap: sandbox: ") ||
+			strings.Contains(line, " was there already: ")) {
 			line, err = messages.ReadString('\n')
 		}
 		if err != nil || !strings.HasPrefix(line, "conntap: "+want) {
