@@ -51,7 +51,7 @@ func (f *fileFlags) check(dir string) error {
 	case f.keep > 0:
 		return errors.New("--keep is about rotated files: --log-dir DIR")
 	}
-	if f.backlog < 1<<20 {
+	if f.backlog < leastBacklog {
 		return fmt.Errorf("--log-backlog %s: want 1M or more", f.backlog.String())
 	}
 	if f.rotateSize > 0 && f.rotateSize < 64<<10 {

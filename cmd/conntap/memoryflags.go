@@ -24,8 +24,12 @@ const (
 	// ownBytes is for all but rings and connections: the program, packets on their way,
 	// fragments, rows to be written, and head room for Go's garbage.
 	ownBytes = 64 << 20
-	// ringShare is the most that rings take by themselves of the whole: a fourth.
-	ringShare = 4
+	// ringShare and backlogShare are the most that rings, and rows that wait for the disk,
+	// take by themselves of the whole: a fourth, and an eighth.
+	ringShare    = 4
+	backlogShare = 8
+	// leastBacklog is what --log-backlog takes at least.
+	leastBacklog = 1 << 20
 	// heapConnections is how many of each shard stand in Go's heap; the others have
 	// memory of their own (tracker/internal/slab).
 	heapConnections = 64 << 10
@@ -39,8 +43,8 @@ type memoryFlags struct {
 }
 
 func (f *memoryFlags) register(fs *pflag.FlagSet) {
-	fs.Var(&f.memory, "memory", "how much memory to take in all, such as 512M: rings, connections, and 64M for the\n"+
-		"rest (default what --max-connections needs, at most half of what the machine or\nthe control group has)")
+	fs.Var(&f.memory, "memory", "how much memory to take in all, such as 512M: rings, connections, rows that wait,\n"+
+		"and 64M for the rest (default what --max-connections needs, at most half of what the machine or\nthe control group has)")
 }
 
 // memoryPlan is what conntap takes at most, bytes.
@@ -50,6 +54,7 @@ type memoryPlan struct {
 	total       uint64 // 0: without a bound
 	rings       int    // for LiveConfig.RingBytes
 	connections int    // for MaxConnections; 0: without a bound
+	backlog     int    // for rows that wait for the disk
 }
 
 // memoryWish is what the plan is to be made of; what the user did not say is 0.
@@ -58,6 +63,8 @@ type memoryWish struct {
 	rings          int
 	connections    int
 	anyConnections bool                  // connections is what the user said
+	backlog        int                   // the default, if the user said nothing
+	anyBacklog     bool                  // backlog is what the user said
 	ringBytes      func(wish int) int    // what rings come to
 	granted        func() (uint64, bool) // by whom
 }
@@ -67,6 +74,9 @@ func (f *runFlags) planMemory() (err error) {
 	wish := memoryWish{memory: uint64(f.memory), rings: int(f.ringSize), granted: grantedMemory}
 	if wish.anyConnections = f.settings.Given("max-connections"); wish.anyConnections {
 		wish.connections = f.maxConnections
+	}
+	if f.dir != "" {
+		wish.backlog, wish.anyBacklog = int(f.files.backlog), f.settings.Given("log-backlog")
 	}
 	wish.ringBytes = func(size int) int {
 		_, bytes, ringError := collector.RingBytes(size)
@@ -80,6 +90,9 @@ func (f *runFlags) planMemory() (err error) {
 		return err
 	}
 	f.plan, f.maxConnections = plan, plan.connections
+	if f.dir != "" {
+		f.files.backlog = byteSize(plan.backlog)
+	}
 	return planError
 }
 
@@ -98,11 +111,11 @@ func grantedMemory() (bytes uint64, byGroup bool) {
 // connections.
 func (w *memoryWish) plan() (p memoryPlan, err error) {
 	p.granted, p.byGroup = w.granted()
-	p.rings = w.ringBytes(w.rings)
+	p.rings, p.backlog = w.ringBytes(w.rings), w.backlog
 	total, most, tight := w.memory, w.memory/connectionBytes, true
 	if total == 0 {
 		most = defaultMaxConnections
-		total = ownBytes + uint64(p.rings) + defaultMaxConnections*connectionBytes
+		total = p.fixed() + defaultMaxConnections*connectionBytes
 		if tight = p.granted > 0 && p.granted/2 < total; tight {
 			total = p.granted / 2
 		}
@@ -114,15 +127,21 @@ func (w *memoryWish) plan() (p memoryPlan, err error) {
 		}
 		p.rings = smaller
 	}
+	if tight && !w.anyBacklog {
+		p.backlog = min(p.backlog, max(leastBacklog, int(total/backlogShare)))
+	}
 	if p.connections = w.connections; !w.anyConnections {
-		taken := ownBytes + uint64(p.rings)
+		taken := p.fixed()
 		p.connections = max(leastMaxConnections, int(min(most, (max(total, taken)-taken)/connectionBytes)))
 	}
 	if p.connections > 0 {
-		p.total = ownBytes + uint64(p.rings) + uint64(p.connections)*connectionBytes
+		p.total = p.fixed() + uint64(p.connections)*connectionBytes
 	}
 	return p, w.contradiction(&p)
 }
+
+// fixed is what is taken however many connections there are.
+func (p *memoryPlan) fixed() uint64 { return ownBytes + uint64(p.rings) + uint64(p.backlog) }
 
 // contradiction finds what does not go into the memory that the user grants.
 func (w *memoryWish) contradiction(p *memoryPlan) error {
@@ -134,8 +153,9 @@ func (w *memoryWish) contradiction(p *memoryPlan) error {
 	case p.total > w.memory:
 		asked := byteSize(w.memory)
 		return fmt.Errorf("--memory %s is too little: %s are needed, %s for the rings (--ring-size), %s for %s connections (--max-connections), "+
-			"%s for the rest", &asked, screen.Memory(p.total+1<<20-1), screen.Memory(uint64(p.rings)),
-			screen.Memory(uint64(p.connections)*connectionBytes), screen.Count(uint64(p.connections)), screen.Memory(ownBytes))
+			"%s for rows that wait (--log-backlog), %s for the rest", &asked, screen.Memory(p.total+1<<20-1), screen.Memory(uint64(p.rings)),
+			screen.Memory(uint64(p.connections)*connectionBytes), screen.Count(uint64(p.connections)),
+			screen.Memory(uint64(p.backlog)), screen.Memory(ownBytes))
 	}
 	return nil
 }
@@ -154,8 +174,12 @@ func (p *memoryPlan) String() string {
 		return rings + ", connections without a limit" + of
 	}
 	whole := p.total + connectionBytes - 1 // what is less than a connection is left over
-	return fmt.Sprintf("up to %s%s: %s, %s for %s connections, %s for the rest", screen.Memory(whole), of, rings,
-		screen.Memory(uint64(p.connections)*connectionBytes), screen.Count(uint64(p.connections)), screen.Memory(ownBytes))
+	waiting := ""
+	if p.backlog > 0 {
+		waiting = screen.Memory(uint64(p.backlog)) + " for rows that wait for the disk, "
+	}
+	return fmt.Sprintf("up to %s%s: %s, %s for %s connections, %s%s for the rest", screen.Memory(whole), of, rings,
+		screen.Memory(uint64(p.connections)*connectionBytes), screen.Count(uint64(p.connections)), waiting, screen.Memory(ownBytes))
 }
 
 // warning says that there is not as much as the plan has; "" if there is.
@@ -190,5 +214,5 @@ func (p *memoryPlan) heapLimit(shards int) int64 {
 	if p.total == 0 {
 		return 0
 	}
-	return ownBytes + int64(min(p.connections, shards*heapConnections))*connectionBytes
+	return ownBytes + int64(p.backlog) + int64(min(p.connections, shards*heapConnections))*connectionBytes
 }

@@ -60,6 +60,14 @@ func TestMemoryPlan(t *testing.T) {
 			1 << 30,
 			ownBytes + megabyte + 600_000_000, megabyte, 2_000_000, "",
 		},
+		{"default, with a log directory", memoryWish{backlog: defaultBacklog}, 64 << 30, million + defaultBacklog, 256 * megabyte, 1_000_000, ""},
+		{"a small container with a log directory", memoryWish{backlog: defaultBacklog}, 256 * megabyte, 128 * megabyte, 32 * megabyte, 55_924, ""},
+		{
+			"memory and backlog",
+			memoryWish{memory: 128 * megabyte, backlog: defaultBacklog, anyBacklog: true},
+			256 * megabyte,
+			ownBytes + 32*megabyte + defaultBacklog + 300_000, 32 * megabyte, 1000, "64 MiB for rows that wait",
+		},
 		{"without a limit of connections", memoryWish{anyConnections: true}, 64 << 30, 0, 256 * megabyte, 0, ""},
 		{"memory, without a limit of connections", memoryWish{memory: 1 << 30, anyConnections: true}, 64 << 30, 0, 256 * megabyte, 0, "contradicts --memory"},
 		{

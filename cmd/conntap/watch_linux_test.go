@@ -98,33 +98,47 @@ func wantStep(t *testing.T, messages interface{ ReadString(byte) (string, error)
 	}
 }
 
-// TestControlGroup runs in a control group with a limit of memory and next to no CPU:
-// memory must be planned by the one, and the other noticed.
+// TestControlGroup runs in a control group with a limit of memory and, for a while, next
+// to no CPU, so that the ring overflows: memory must be planned by the one, the other
+// noticed, and every packet logged or counted as lost.
 func TestControlGroup(t *testing.T) {
 	near, far := twoHosts(t)
 	group := newGroup(t)
 	path := filepath.Join(t.TempDir(), "enter")
 	must(t, os.WriteFile(path, []byte("#!/bin/sh\nfor group in "+strings.Join(group.folders, " ")+
 		"; do echo $$ >$group/cgroup.procs || exit; done\nexec conntap \"$@\"\n"), 0o700))
-	run, stdout, messages := startAs(t, near, path, "--format", "json", "--metrics", ":0")
+	run, stdout, messages := startAs(t, near, path, "--format", "json", "--metrics", ":0", "--ring-size", "64K")
 	address := metricsAddress(t, messages)
+	rows := make(chan []byte)
+	go func() {
+		all, _ := io.ReadAll(stdout)
+		rows <- all
+	}()
 	// Half of the limit, less what is not for connections.
 	if n := scrape(t, near, address).sum("connections_limit"); n < leastMaxConnections || n > (128<<20-ownBytes)/connectionBytes {
 		t.Errorf("want as many connections as half of 256 MiB holds, got %d", n)
 	}
 	group.starve(t)
 	burst := burstOf(t, far)
-	eventually(t, "the throttling is counted", func() bool {
-		burst.send(t, 1, 100)
-		return scrape(t, near, address).sum("cpu_throttled_periods_total") > 0
+	eventually(t, "packets are lost and the throttling is counted", func() bool {
+		burst.send(t, 1, 2000)
+		s := scrape(t, near, address)
+		return s.sum("frames_lost_total") > 0 && s.sum("cpu_throttled_periods_total") > 0
 	})
 	group.feed(t)
+	final := scrapeQuiet(t, near, address, burst.sent)
 	must(t, run.Process.Signal(os.Interrupt))
-	_, err := io.Copy(io.Discard, stdout)
-	must(t, err)
 	account, err := io.ReadAll(messages)
 	must(t, err)
+	var counted uint64
+	for _, row := range connectionsByPort(t, <-rows) {
+		counted += row.Packets
+	}
 	must(t, run.Wait())
+	seen, skipped, lost := final.sum("frames_seen_total"), final.sum("frames_skipped_total"), final.sum("frames_lost_total")
+	if counted+skipped+lost != seen || seen < burst.sent {
+		t.Errorf("want %d frames, %d of them sent, got %d in rows, %d skipped and %d lost", seen, burst.sent, counted, skipped, lost)
+	}
 	for _, want := range []string{"conntap: throttled: the CPU quota of the control group was used up in ", "  throttled by the CPU quota: "} {
 		if !strings.Contains(string(account), want) {
 			t.Errorf("want %q, got\n%s", want, account)
