@@ -48,6 +48,7 @@ func (f *runFlags) reload(p *pipeline) {
 }
 
 // readAgain is the flags of a command line of run with the configuration as it is now.
+// A key for --anonymize is not read: it stays, and may be out of reach by now.
 func readAgain(args []string) (*runFlags, error) {
 	c, f := runCommand()
 	root := &cobra.Command{Use: "conntap"}
@@ -58,9 +59,6 @@ func readAgain(args []string) (*runFlags, error) {
 	}
 	if err == nil {
 		err = f.complete(c)
-	}
-	if err == nil {
-		err = f.load(f.seed)
 	}
 	return f, err
 }

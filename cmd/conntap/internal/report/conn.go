@@ -28,6 +28,7 @@ type conn struct {
 type endpoint struct {
 	addr                    netip.Addr
 	port                    uint16
+	ported                  bool // the port is known
 	bytes, ipBytes, packets uint64
 }
 
@@ -60,9 +61,20 @@ const (
 )
 
 // columnNames are the columns that the report goes by, in the order of their bits.
-var columnNames = []string{
-	"ts", "id.orig_h", "id.resp_h", "id.resp_p", "proto", "service", "duration", "orig_bytes and resp_bytes",
-	"conn_state", "missed_bytes", "history", "orig_pkts and resp_pkts", "orig_ip_bytes and resp_ip_bytes",
+var columnNames = [][]string{
+	{"ts"},
+	{"id.orig_h"},
+	{"id.resp_h"},
+	{"id.resp_p"},
+	{"proto"},
+	{"service"},
+	{"duration"},
+	{"orig_bytes", "resp_bytes"},
+	{"conn_state"},
+	{"missed_bytes"},
+	{"history"},
+	{"orig_pkts", "resp_pkts"},
+	{"orig_ip_bytes", "resp_ip_bytes"},
 }
 
 // parse reads a row, and returns which columns it has.
@@ -96,8 +108,9 @@ func (c *conn) set(f logread.Field) (bit column, err error) {
 	case "id.resp_h":
 		bit, err = columnResp, setUnless(f, &c.resp.addr, parseAddr)
 	case "id.orig_p":
-		err = setUnless(f, &c.orig.port, parsePort)
+		c.orig.ported, err = f.Set, setUnless(f, &c.orig.port, parsePort)
 	case "id.resp_p":
+		c.resp.ported = f.Set
 		bit, err = columnPort, setUnless(f, &c.resp.port, parsePort)
 	case "proto":
 		bit, c.proto = columnProto, name(f)

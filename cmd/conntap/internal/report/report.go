@@ -150,7 +150,7 @@ func (c *Collector) add(k *conn, has column) {
 	if k.orig.addr.IsValid() && k.resp.addr.IsValid() {
 		c.pairs.add(pair{k.orig.addr, k.resp.addr}, bytes)
 	}
-	if has&columnPort != 0 {
+	if k.resp.ported {
 		switch k.proto { // each case's own text, not to keep the line's
 		case "tcp":
 			c.ports.add(port{k.resp.port, "tcp"}, bytes)
@@ -235,9 +235,9 @@ func (c *Collector) Report() *Report {
 // missing are the columns that are not in the logs.
 func (c *Collector) missing() []string {
 	missing := []string{}
-	for i, name := range columnNames {
+	for i, names := range columnNames {
 		if c.rows > 0 && c.has&(1<<i) == 0 {
-			missing = append(missing, name)
+			missing = append(missing, names...)
 		}
 	}
 	return missing
@@ -321,7 +321,7 @@ func (c *conn) side(e *endpoint) string {
 	switch {
 	case !e.addr.IsValid():
 		return "?"
-	case c.proto != "tcp" && c.proto != "udp":
+	case !e.ported, c.proto != "tcp" && c.proto != "udp":
 		return e.addr.String()
 	}
 	return netip.AddrPortFrom(e.addr, e.port).String()

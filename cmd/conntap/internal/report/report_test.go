@@ -136,8 +136,8 @@ func TestSameFromAnyLog(t *testing.T) {
 func TestMissingColumns(t *testing.T) {
 	r := collect(t, 5, "#fields\tid.orig_h\tconn_state\n10.0.0.1\tS0\n10.0.0.2\t-\n")
 	want := []string{
-		"ts", "id.resp_h", "id.resp_p", "proto", "service", "duration", "orig_bytes and resp_bytes", "missed_bytes",
-		"history", "orig_pkts and resp_pkts", "orig_ip_bytes and resp_ip_bytes",
+		"ts", "id.resp_h", "id.resp_p", "proto", "service", "duration", "orig_bytes", "resp_bytes", "missed_bytes",
+		"history", "orig_pkts", "resp_pkts", "orig_ip_bytes", "resp_ip_bytes",
 	}
 	if !reflect.DeepEqual(r.Missing, want) || r.Connections != 2 || r.Start != nil || len(r.States) != 1 {
 		t.Errorf("want 2 connections, one with a state, without %q, got %+v", want, r)

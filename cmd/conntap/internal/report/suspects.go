@@ -71,7 +71,7 @@ func (s *suspects) add(c *conn) {
 	if c.resp.addr.IsValid() && a.hosts.add(c.resp.addr, room) {
 		s.targets++
 	}
-	if (c.proto == "tcp" || c.proto == "udp") && a.ports.add(c.resp.port, room) {
+	if c.resp.ported && (c.proto == "tcp" || c.proto == "udp") && a.ports.add(c.resp.port, room) {
 		s.targets++
 	}
 }

@@ -58,7 +58,7 @@ func TestSuspects(t *testing.T) {
 	scanner, flooder := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	target := netip.MustParseAddr("10.0.0.1")
 	add := func(orig, resp netip.Addr, port int, state string) {
-		s.add(&conn{start: int64(port), orig: endpoint{addr: orig}, resp: endpoint{addr: resp, port: uint16(port)}, proto: "tcp", state: state})
+		s.add(&conn{start: int64(port), orig: endpoint{addr: orig}, resp: endpoint{addr: resp, port: uint16(port), ported: true}, proto: "tcp", state: state})
 	}
 	for i := range 1 << 16 {
 		add(scanner, target, i, "REJ")
@@ -85,7 +85,7 @@ func TestTargetsAreBounded(t *testing.T) {
 	for i := range 100 {
 		s.add(&conn{
 			start: noTime, orig: endpoint{addr: netip.MustParseAddr("192.0.2.1")},
-			resp: endpoint{addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), port: 22}, proto: "tcp", state: "S0",
+			resp: endpoint{addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), port: 22, ported: true}, proto: "tcp", state: "S0",
 		})
 	}
 	got := s.list(1)

@@ -60,7 +60,7 @@ func (r *Report) textSummary(b *strings.Builder) {
 
 // has tells whether the logs have a column.
 func (r *Report) has(c column) bool {
-	return r.Connections > 0 && !slices.Contains(r.Missing, columnNames[bits.TrailingZeros32(uint32(c))])
+	return r.Connections > 0 && !slices.Contains(r.Missing, columnNames[bits.TrailingZeros32(uint32(c))][0])
 }
 
 // sized tells whether the logs say anything of sizes.
