@@ -74,6 +74,7 @@ func setUp() error {
 		{"proc", "/proc"},
 		{"sysfs", "/sys"},
 		{"bpf", "/sys/fs/bpf"},
+		{"cgroup2", "/sys/fs/cgroup"},
 		{"devtmpfs", "/dev"},
 		{"tmpfs", "/tmp"},
 		{"tmpfs", "/run"},
