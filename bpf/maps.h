@@ -28,7 +28,8 @@ struct config {
 	__u8 filter;	 /* 1: record what filter_frame lets pass */
 	__u8 drop;	 /* 1: XDP ends the way of every packet, recorded or not */
 	__u8 timers;	 /* 1: `timers` are started, and pinned to their CPUs */
-	__u8 owner;	 /* 1: records of egress carry BLOCK_OWNER, where it is known */
+	__u8 owner;	 /* 1: records carry BLOCK_OWNER, where it is known: for TC egress, as only
+			  * there a socket is the sender's for certain */
 	__u8 reserved[3];
 	__u32 sample;	    /* record one connection in so many; 0 and 1: all */
 	__u32 wakeup_mask;  /* the reader is woken by a batch whose number & mask is 0 */

@@ -705,14 +705,13 @@ static __always_inline __u32 append_blocks(struct staging *s, struct frame *f,
 	return at;
 }
 
-/* Writes the owner's block, if the owner is known. Only on egress a socket is the
- * sender's for certain. */
-static __always_inline __u32 append_owner(struct walk *walk, int xdp, const struct frame *f,
-					  struct record_head *head, __u32 at)
+/* Writes the owner's block, if the owner is known. */
+static __always_inline __u32 append_owner(struct walk *walk, int xdp, struct record_head *head,
+					  __u32 at)
 {
 	struct block_owner *owner = (void *)walk->staging->records + at;
 
-	if (!config.owner || xdp || f->hook != HOOK_TC_EGRESS || head->state & STATE_FRAGMENT)
+	if (!config.owner || xdp || head->state & STATE_FRAGMENT)
 		return at;
 	if (!copy_owner(walk->ctx, head, owner))
 		return at;
@@ -751,7 +750,7 @@ static __always_inline __u32 append_record(struct walk *walk, int xdp, struct fr
 
 	end += r->head.state & STATE_IPV6 ? sizeof(r->ipv6) : sizeof(r->ipv4);
 	end = append_blocks(s, f, &r->head, link, end);
-	end = append_owner(walk, xdp, f, &r->head, end);
+	end = append_owner(walk, xdp, &r->head, end);
 	if (config.service && !f->payload && is_first_payload(s, r))
 		f->payload = PAYLOAD_SERVICE;
 	if (f->payload && (xdp == 0 || config.layers))

@@ -21,7 +21,7 @@ import (
 var errNoCgroups = errors.New("cgroup version 2 is not mounted here: mount -t cgroup2 none /sys/fs/cgroup " +
 	"(under ip netns exec it is hidden: use nsenter --net=/run/netns/NAME)")
 
-// cgroupRoot is where the hierarchy of version 2 is mounted.
+// cgroupRoot is where the hierarchy of version 2 is mounted, or what can be seen of it.
 func cgroupRoot() (string, error) {
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -34,17 +34,30 @@ func cgroupRoot() (string, error) {
 	return root, nil
 }
 
-// findCgroupRoot is the first mount point of a cgroup2 file system in the text of
-// /proc/self/mountinfo (proc_pid_mountinfo(5)), "" if there is none.
-func findCgroupRoot(table string) string {
+// findCgroupRoot is the mount point of the cgroup2 file system that shows the most, in the
+// text of /proc/self/mountinfo (proc_pid_mountinfo(5)), "" if there is none.
+func findCgroupRoot(table string) (point string) {
+	most := -1
 	for line := range strings.Lines(table) {
 		mount, super, found := strings.Cut(line, " - ")
 		fields := strings.Fields(mount)
-		if found && len(fields) >= 5 && strings.HasPrefix(super, "cgroup2 ") {
-			return mountUnescaper.Replace(fields[4])
+		if !found || len(fields) < 5 || !strings.HasPrefix(super, "cgroup2 ") {
+			continue
+		}
+		if shows := cgroupsShown(fields[3]); shows > most {
+			most, point = shows, mountUnescaper.Replace(fields[4])
 		}
 	}
-	return ""
+	return point
+}
+
+// cgroupsShown is how much a mount shows whose root is a path as seen from the cgroup
+// namespace: 0 a part of that, 1 all, more what is around it, as /../.. does.
+func cgroupsShown(root string) int {
+	if root == "/" {
+		return 1
+	}
+	return 2 * strings.Count(root, "/..")
 }
 
 // mountUnescaper undoes what the kernel does to a path in a table of mounts.

@@ -16,6 +16,14 @@ func TestFindCgroupRoot(t *testing.T) {
 		{"version 2", "24 1 0:22 / /proc rw - proc proc rw\n31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup"},
 		{"both versions", "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw", "/sys/fs/cgroup/unified"},
 		{"a blank in the path", `41 31 0:38 / /mnt/my\040groups rw - cgroup2 none rw`, "/mnt/my groups"},
+		{
+			"a container with the host's groups beside its own",
+			"31 23 0:28 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n32 23 0:28 /../../.. /host/cgroup ro - cgroup2 cgroup rw\n", "/host/cgroup",
+		},
+		{
+			"a part before all", "31 23 0:28 /a.slice /srv/a rw - cgroup2 cgroup rw\n32 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n",
+			"/sys/fs/cgroup",
+		},
 		{"version 1 alone", "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", ""},
 		{"no table", "", ""},
 		{"damaged", "41 31 - cgroup2 none rw\n - \n", ""},

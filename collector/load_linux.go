@@ -97,6 +97,9 @@ func (l *loader) load(hook bpf.Hook, i *Interface, number uint16) (*ebpf.Collect
 	if err != nil {
 		return nil, err
 	}
+	if l.owners && hook == bpf.HookTCEgress {
+		config.Owner = 1
+	}
 	collection, err := l.loadProgram(name, config, ebpf.ProgramOptions{}, l.installSelection)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", i.Name, err)
@@ -125,9 +128,6 @@ func (l *loader) config(i *Interface, number uint16) (conntapConfig, error) {
 	}
 	if l.verify {
 		config.Verify = 1
-	}
-	if l.owners {
-		config.Owner = 1
 	}
 	if l.drop {
 		config.Drop = 1

@@ -25,8 +25,9 @@ type processRow struct {
 }
 
 // TestRunProcess captures on a host that is a router too. Its clients are this
-// process's; its server is conntap's own, for metrics, which listens before packets are
-// captured; what it forwards is nobody's there, though it is a process of this machine.
+// process's, inside of a tunnel too, but the tunnel is the kernel's; its server is
+// conntap's own, for metrics, which listens before packets are captured; what it
+// forwards is nobody's there, though it is a process of this machine.
 func TestRunProcess(t *testing.T) {
 	near, far := twoHosts(t)
 	beyond := newNamespace(t)
@@ -36,11 +37,17 @@ func TestRunProcess(t *testing.T) {
 	beyond.addRoute(t, "192.0.2.0/24", "198.51.100.1/32")
 	far.addRoute(t, "198.51.100.0/24", "192.0.2.1/32")
 	near.do(t, func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
+	near.addVXLAN(t, "tunnel", "near", "192.0.2.2")
+	far.addVXLAN(t, "tunnel", "far", "192.0.2.1")
+	near.addAddress(t, "tunnel", "203.0.113.1/24")
+	far.addAddress(t, "tunnel", "203.0.113.2/24")
 	go swallow(listen(t, far, "192.0.2.2", 7))
+	go swallow(listen(t, far, "203.0.113.2", 7))
 
 	run, stdout, messages := startRun(t, near, "--format", "json", "--with", "process", "--metrics", "192.0.2.1:9100")
 	near.do(t, func() error { return send("tcp4", "192.0.2.2:7") })
 	near.do(t, func() error { return send("udp4", "192.0.2.2:8") })
+	near.do(t, func() error { return send("tcp4", "203.0.113.2:7") })
 	beyond.do(t, func() error { return send("tcp4", "192.0.2.2:7") })
 	beyond.do(t, func() error { return send("udp4", "192.0.2.2:8") })
 	far.do(t, func() error { return fetch("192.0.2.1:9100") })
@@ -50,6 +57,7 @@ func TestRunProcess(t *testing.T) {
 	own := fmt.Sprintf("%d %s", os.Getpid(), strings.TrimSpace(string(name)))
 	checkProcesses(t, endRun(t, run, stdout, messages), map[string]string{
 		"192.0.2.1 7 tcp": own, "192.0.2.1 8 udp": own,
+		"203.0.113.1 7 tcp": own, "192.0.2.1 4789 udp": "0 ",
 		"198.51.100.2 7 tcp": "0 ", "198.51.100.2 8 udp": "0 ",
 		"192.0.2.2 9100 tcp": fmt.Sprintf("%d conntap", run.Process.Pid),
 	})
