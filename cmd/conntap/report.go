@@ -11,10 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"conntap/cmd/conntap/internal/report"
+	"conntap/cmd/conntap/internal/screen"
 )
 
 // reportFlags are the flags of report.
@@ -76,10 +78,15 @@ func (f *reportFlags) check(files []string) error {
 // keep it from saying what could be.
 func (f *reportFlags) report(w io.Writer, files []string) error {
 	collector := report.NewCollector(f.top)
+	var line *screen.Line
+	if isTerminal(os.Stderr) && !dumb() {
+		line = screen.NewLine(os.Stderr, terminalWidth)
+	}
 	var failures error
 	for _, path := range files {
-		failures = errors.Join(failures, collectFile(collector, path))
+		failures = errors.Join(failures, collectFile(collector, path, line))
 	}
+	line.Erase()
 	r := collector.Report()
 	if r.Connections == 0 && (failures != nil || r.Malformed.Lines > 0) {
 		for _, mistake := range r.Malformed.First {
@@ -93,12 +100,31 @@ func (f *reportFlags) report(w io.Writer, files []string) error {
 	return errors.Join(failures, f.write(w, r))
 }
 
-func collectFile(collector *report.Collector, path string) error {
+// collectFile takes one log, and shows how far it is on line.
+func collectFile(collector *report.Collector, path string, line *screen.Line) error {
 	log, err := report.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(collector.Read(path, log), log.Close())
+	progress := &progressReader{log: log, line: line, path: path, collector: collector, shown: time.Now()}
+	return errors.Join(collector.Read(path, progress), log.Close())
+}
+
+// progressReader reads a log and says once a second how many rows there were.
+type progressReader struct {
+	log       io.Reader
+	line      *screen.Line
+	path      string
+	collector *report.Collector
+	shown     time.Time
+}
+
+func (r *progressReader) Read(b []byte) (int, error) {
+	if now := time.Now(); now.Sub(r.shown) >= lineInterval {
+		r.shown = now
+		r.line.Show(fmt.Sprintf("%s: %s", r.path, screen.Plural(r.collector.Connections(), "row")))
+	}
+	return r.log.Read(b)
 }
 
 // write writes what goes to standard output. A reader that has seen enough is no

@@ -107,6 +107,9 @@ func (c *Collector) Read(name string, r io.Reader) error {
 	}
 }
 
+// Connections is how many rows there were so far.
+func (c *Collector) Connections() uint64 { return c.rows }
+
 // mistake counts a line that is no row.
 func (c *Collector) mistake(name string, err error) {
 	if c.mistakes.Lines++; len(c.mistakes.First) < mostMistakes {
