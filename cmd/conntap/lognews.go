@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"conntap/cmd/conntap/internal/screen"
@@ -73,20 +72,4 @@ func (o *output) state() connlog.DirectoryState {
 		state.Err = fmt.Errorf("%w (the sandbox allows for the directory that was there at the start alone: restart conntap)", state.Err)
 	}
 	return state
-}
-
-// hangUp reads the configuration again and reopens the logs. It tells whether conntap is to end instead: if its terminal is
-// gone.
-func (p *pipeline) hangUp() (ends bool) {
-	if p.onTerminal && !isTerminal(os.Stderr) {
-		return true
-	}
-	if p.reload != nil {
-		p.reload()
-	}
-	p.keep(p.rows.flush()) // what was logged before belongs into the old files
-	if p.out.dir != nil {
-		p.out.dir.Reopen()
-	}
-	return false
 }

@@ -50,6 +50,7 @@ type pipeline struct {
 	service  *notify.Service // nil unless systemd started it
 
 	logNews    logNews
+	hangups    <-chan os.Signal
 	onTerminal bool // standard error was a terminal at the start
 
 	started time.Time
@@ -77,9 +78,6 @@ func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *c
 func (p *pipeline) run() error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if p.out.dir != nil || p.reload != nil {
-		signal.Notify(signals, syscall.SIGHUP)
-	}
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 
@@ -131,13 +129,12 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 			p.say(manyConns)
 			p.sayLogNews()
 			p.sayWatch()
-		case s := <-signals:
-			if s == syscall.SIGHUP && !p.hangUp() {
-				continue
+		case <-p.hangups:
+			if p.hangUp() {
+				p.stop(signals)
 			}
-			signal.Stop(signals) // the next one kills
-			p.stopped = true
-			_ = p.service.Stopping()
+		case <-signals:
+			p.stop(signals)
 		case <-giveUp:
 			p.blocked = true
 			return nil
@@ -152,6 +149,13 @@ func (p *pipeline) loop(signals chan os.Signal) error {
 			giveUp = time.After(readPatience)
 		}
 	}
+}
+
+// stop has the loop end. The next signal kills.
+func (p *pipeline) stop(signals chan os.Signal) {
+	signal.Stop(signals)
+	p.stopped = true
+	_ = p.service.Stopping()
 }
 
 // sourceError is the error of a source that ended, if it is one.

@@ -137,6 +137,7 @@ func run(f *runFlags) (err error) {
 	if err := f.place(); err != nil {
 		return err
 	}
+	hangups := f.catchHangups()
 	log, out, err := f.open(f.create)
 	if err != nil {
 		return err
@@ -161,6 +162,7 @@ func run(f *runFlags) (err error) {
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	p := newPipeline(source, config, f.shards, log, out)
 	p.live, p.quiet, p.watch, p.dedup = true, f.quiet, newWatcher(), f.newDedup()
+	p.hangups = hangups
 	running.Store(p)
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween
