@@ -50,8 +50,9 @@ type pipeline struct {
 	service  *notify.Service // nil unless systemd started it
 
 	logNews    logNews
-	hangups    <-chan os.Signal
-	onTerminal bool // standard error was a terminal at the start
+	signals    chan os.Signal   // those that end it; nil: they are caught from run on
+	hangups    <-chan os.Signal // nil: none is caught
+	onTerminal bool             // standard error was a terminal at the start
 
 	started time.Time
 	err     error // of detaching, or of the log
@@ -76,8 +77,10 @@ func newPipeline(source collector.Source, cfg tracker.Config, shards int, log *c
 // then logs what is open. The errors of source and log come back, but no broken
 // pipe: whoever reads the rows has seen enough, and need not hear of it.
 func (p *pipeline) run() error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signals := p.signals
+	if signals == nil {
+		signals = catchEnd()
+	}
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
 

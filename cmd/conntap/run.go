@@ -157,12 +157,13 @@ func run(f *runFlags) (err error) {
 	if out.confined, err = f.confine(source); err != nil {
 		return errors.Join(err, source.Close(), source.Close(), out.Close())
 	}
+	signals := catchEnd() // whoever reads that it captures may end it
 	f.announce(source, server)
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	p := newPipeline(source, config, f.shards, log, out)
 	p.live, p.quiet, p.watch, p.dedup = true, f.quiet, newWatcher(), f.newDedup()
-	p.hangups = hangups
+	p.signals, p.hangups = signals, hangups
 	running.Store(p)
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween

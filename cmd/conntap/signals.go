@@ -8,6 +8,13 @@ import (
 	"syscall"
 )
 
+// catchEnd has the signals wait that end a pipeline well.
+func catchEnd() chan os.Signal {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	return signals
+}
+
 // catchHangups has SIGHUP wait until the pipeline hears it, from the start to the end of
 // the process: it must not end it while it begins or drains. nil, if it is to end it, as
 // there is nothing to be opened or read again.
