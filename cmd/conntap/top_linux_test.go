@@ -56,12 +56,18 @@ func startOn(t *testing.T, n *namespace, program *exec.Cmd) *terminal {
 
 // waitFor waits until all the words stand on the screen. It changes the terminal's
 // size again and again, upon which all of the screen is drawn, and not only what has
-// changed.
+// changed; but not before there is anything, as the signal of that has the kernel begin
+// anew to verify a program.
 func (term *terminal) waitFor(t *testing.T, words ...string) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		term.mu.Lock()
+		if len(term.seen) == 0 && time.Now().Before(deadline) {
+			term.mu.Unlock()
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
 		term.seen, term.wide = nil, term.wide^1
 		term.mu.Unlock()
 		must(t, pty.Setsize(term.file, &pty.Winsize{Rows: 24, Cols: term.wide}))
