@@ -527,6 +527,9 @@ func TestDirectoryLost(t *testing.T) {
 // TestFileTooLarge: a file that takes no more, though there is space, is set aside, and
 // no row is lost.
 func TestFileTooLarge(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
 	dir := t.TempDir()
 	clock := clockAt(t, "2026-03-04 05:06:07")
 	d := openDirectory(t, dir, DirectoryConfig{Now: clock.Now})
