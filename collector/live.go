@@ -107,6 +107,7 @@ type LiveConfig struct {
 	Warn func(sentence string)
 
 	clsact   bool // attach by clsact even where TCX is to be had
+	slots    int  // how many interfaces at a time, a power of two; 0: as many as there may be
 	noTimers bool // flush by threads even where the kernel has timers for it
 }
 

@@ -146,7 +146,9 @@ func (w *watcher) begin() error {
 	if w.config.Owners && !slices.ContainsFunc(plans, func(p plan) bool { return p.egress }) {
 		w.say.now("--with process: " + noEgress)
 	}
-	w.nics.slots = slotsFor(len(chosen), w.choice.open())
+	if w.nics.slots = w.config.slots; w.nics.slots == 0 {
+		w.nics.slots = slotsFor(len(chosen), w.choice.open())
+	}
 	if err := w.taker.prepare(w.config, len(interfaces)); err != nil {
 		return err
 	}
