@@ -147,16 +147,40 @@ static __always_inline enum reason parse(struct walk *walk, int xdp, struct fram
 	return REASON_NONE;
 }
 
+/* Finds the interface's number; false if the program is not of that interface. */
+static __always_inline int find_interface(struct walk *walk, int xdp, __u32 *number)
+{
+	struct interface_number *found;
+	struct __sk_buff *skb = walk->ctx;
+	__u32 key, index;
+
+	*number = config.interface;
+	if (xdp || !config.index_mask)
+		return 1;
+	index = skb->ifindex;
+	key = index & config.index_mask;
+	found = bpf_map_lookup_elem(&interfaces, &key);
+	if (!found || found->index != index)
+		return 0;
+	*number = found->number;
+	walk->staging->interface = found->number;
+	return 1;
+}
+
 /* Counts a frame and, if there are packets in it, sends their records on. */
 static __always_inline void tap(void *ctx, int xdp, enum hook hook, void *data, void *data_end)
 {
-	__u32 staging_key = hook, key = (config.interface & config.slot_mask) * HOOK_COUNT + hook;
-	struct counters *counts = bpf_map_lookup_elem(&counters, &key);
+	__u32 staging_key = hook, key, number;
 	struct walk walk = {ctx, bpf_map_lookup_elem(&staging, &staging_key)};
+	struct counters *counts;
 	enum reason reason;
 	struct frame f;
 
-	if (!counts || !walk.staging)
+	if (!walk.staging || !find_interface(&walk, xdp, &number))
+		return;
+	key = (number & config.slot_mask) * HOOK_COUNT + hook;
+	counts = bpf_map_lookup_elem(&counters, &key);
+	if (!counts)
 		return;
 	counts->seen++;
 	start_direct(&f, &walk, xdp, hook);

@@ -36,6 +36,9 @@ struct config {
 	__u32 batch_bytes;  /* a batch is sent once it is so long, header included, or longer: up to
 			     * BATCH_SIZE; 1: with each frame */
 	__u32 flush_ns;	    /* how long a record waits for others at most */
+	__u32 index_mask;   /* of an ifindex: its place in `interfaces`, where its number stands;
+			     * 0: the program is of one interface. SKB alone: XDP's frames may
+			     * name the device below, as on a bond */
 	__u32 slot_mask;    /* of an interface's number: its place in the counters */
 	__u32 replaced_max; /* how many packets of a batch may drive another flow out of its
 			     * slot: with more flows than slots nearly all payloads would be
@@ -168,9 +171,9 @@ struct staging {
 	__u32 lost_hook; /* of a batch that found no room, while its frames are counted */
 	__u32 lost_at;
 	__u32 lost_end;
-	__u32 unsaid;	/* 1: the reader was not woken for the last batch */
-	__u32 replaced; /* flows that the batch's packets have driven out of their slots */
-	__u32 reserved;
+	__u32 unsaid;	 /* 1: the reader was not woken for the last batch */
+	__u32 replaced;	 /* flows that the batch's packets have driven out of their slots */
+	__u32 interface; /* with config.index_mask: of the frame */
 	struct wire wire[0];
 	struct frame frame;
 	__u8 chunk[CHUNK_SIZE + 8] __attribute__((aligned(8)));
@@ -261,7 +264,22 @@ struct {
 	__type(value, struct flush_timer);
 } timers SEC(".maps");
 
-/* Key: (config.interface & config.slot_mask) * HOOK_COUNT + enum hook; max_entries is set at load.
+struct interface_number {
+	__u32 index;
+	__u32 number;
+};
+
+/* Key: ifindex & config.index_mask, for programs of several interfaces; max_entries is set
+ * at load. Value: struct interface_number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct interface_number);
+} interfaces SEC(".maps");
+
+/* Key: (number of the interface & config.slot_mask) * HOOK_COUNT + enum hook; max_entries is
+ * set at load.
  * Value: struct counters, per CPU. Read by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -757,7 +757,7 @@ static __always_inline __u32 append_record(struct walk *walk, int xdp, struct fr
 		end = append_payload(walk, xdp, f, &r->head, end);
 	r->head.words = (end - at) / 8;
 	r->head.kind = f->depth ? RECORD_INNER : RECORD_PACKET;
-	r->head.interface = config.interface;
+	r->head.interface = config.index_mask ? s->interface : config.interface;
 	if (f->records == 0)
 		f->dt_ns = stamp(s, f);
 	r->head.dt_ns = f->dt_ns;
@@ -796,7 +796,7 @@ static __always_inline void append_note(struct staging *s)
 	r->head.words = (sizeof(r->head) + sizeof(r->ipv4) + sizeof(tunnel)) / 8;
 	r->head.kind = f->note;
 	r->head.blocks = BLOCK_TUNNEL;
-	r->head.interface = config.interface;
+	r->head.interface = config.index_mask ? s->interface : config.interface;
 	__builtin_memcpy((void *)r + sizeof(r->head) + sizeof(r->ipv4), &tunnel, sizeof(tunnel));
 	f->at = (f->at & RECORDS_MASK) + r->head.words * 8;
 }

@@ -571,14 +571,12 @@ func (s *packetCapture) Close() error {
 		return s.release()
 	}
 	s.closed = true
-	var errs []error
-	for _, t := range slices.Concat(s.taps, s.coming) { // the reader may be at work on taps
-		errs = append(errs, t.ring.stop())
-	}
+	taps := slices.Concat(s.taps, s.coming) // the reader may be at work on taps
+	err := sideBySide(len(taps), func(i int) error { return taps[i].ring.stop() })
 	s.drops.close()
 	waitForPrograms()
 	s.stopped.Store(true)
-	return errors.Join(errs...)
+	return err
 }
 
 // end is reached after the last packet. The rings stay: payloads of the last Read
@@ -600,8 +598,8 @@ func (s *packetCapture) release() error {
 	err := s.askKernel()
 	for _, t := range s.taps {
 		t.abandon()
-		err = errors.Join(err, t.ring.close())
 	}
+	err = errors.Join(err, sideBySide(len(s.taps), func(i int) error { return s.taps[i].ring.close() }))
 	if s.epoll >= 0 {
 		err = errors.Join(err, unix.Close(s.epoll))
 	}

@@ -31,16 +31,22 @@ const nativeXDPMTU = 3498
 // tap is one program on one hook of an interface.
 type tap struct {
 	mode       string
-	link       io.Closer // detaches
-	collection *ebpf.Collection
+	link       io.Closer        // detaches
+	collection *ebpf.Collection // nil: shared with other interfaces
 }
 
 // detach takes the program off its hook. It may still be running elsewhere for
 // a moment.
 func (t *tap) detach() error {
 	err := t.link.Close()
-	t.collection.Close()
+	t.close()
 	return err
+}
+
+func (t *tap) close() {
+	if t.collection != nil {
+		t.collection.Close()
+	}
 }
 
 // attachXDP loads the XDP program and attaches it by a link, which never takes
@@ -115,12 +121,11 @@ func detachCommand(name string, xdp *netlink.LinkXdp) string {
 // programs of others, one of which may end the chain; where the kernel has no
 // TCX, to a clsact qdisc.
 func attachTC(l *loader, i *Interface, number uint16, hook bpf.Hook) (*tap, error) {
-	collection, err := l.load(hook, i, number)
+	program, own, err := l.loadTC(hook, i, number)
 	if err != nil {
 		return nil, err
 	}
-	t := &tap{modeTCX, nil, collection}
-	program := collection.Programs[programNames[hook]]
+	t := &tap{modeTCX, nil, own}
 	if l.clsact {
 		t.mode = modeClsact
 		t.link, err = attachClsact(i.Index, clsactParents[hook], program)
@@ -130,7 +135,7 @@ func attachTC(l *loader, i *Interface, number uint16, hook bpf.Hook) (*tap, erro
 		})
 	}
 	if err != nil {
-		collection.Close()
+		t.close()
 		return nil, fmt.Errorf("%s: attaching %s: %w", i.Name, t.mode, err)
 	}
 	return t, nil

@@ -32,6 +32,7 @@ type conntapConfig struct {
 	WakeupMask  uint32
 	BatchBytes  uint32
 	FlushNs     uint32
+	IndexMask   uint32
 	SlotMask    uint32
 	ReplacedMax uint32
 }
@@ -58,6 +59,12 @@ type conntapFlushTimer struct {
 	}
 }
 
+type conntapInterfaceNumber struct {
+	_      structs.HostLayout
+	Index  uint32
+	Number uint32
+}
+
 type conntapPending struct {
 	_        structs.HostLayout
 	SinceNs  uint64
@@ -78,21 +85,21 @@ type conntapSocketOwner struct {
 }
 
 type conntapStaging struct {
-	_        structs.HostLayout
-	Sequence uint64
-	Lost     uint64
-	BaseNs   uint64
-	Batches  uint32
-	Frames   uint32
-	Used     uint32
-	Armed    uint32
-	LostHook uint32
-	LostAt   uint32
-	LostEnd  uint32
-	Unsaid   uint32
-	Replaced uint32
-	Reserved uint32
-	Wire     [0]struct {
+	_         structs.HostLayout
+	Sequence  uint64
+	Lost      uint64
+	BaseNs    uint64
+	Batches   uint32
+	Frames    uint32
+	Used      uint32
+	Armed     uint32
+	LostHook  uint32
+	LostAt    uint32
+	LostEnd   uint32
+	Unsaid    uint32
+	Replaced  uint32
+	Interface uint32
+	Wire      [0]struct {
 		_          structs.HostLayout
 		Hook       uint32
 		Kind       uint32
@@ -240,6 +247,7 @@ type conntapStaging struct {
 const (
 	conntapMapCounters           = "counters"
 	conntapMapFlowsSeen          = "flows_seen"
+	conntapMapInterfaces         = "interfaces"
 	conntapMapOwners             = "owners"
 	conntapMapPending            = "pending"
 	conntapMapRings              = "rings"
@@ -308,13 +316,14 @@ type conntapProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type conntapMapSpecs struct {
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	FlowsSeen *ebpf.MapSpec `ebpf:"flows_seen"`
-	Owners    *ebpf.MapSpec `ebpf:"owners"`
-	Pending   *ebpf.MapSpec `ebpf:"pending"`
-	Rings     *ebpf.MapSpec `ebpf:"rings"`
-	Staging   *ebpf.MapSpec `ebpf:"staging"`
-	Timers    *ebpf.MapSpec `ebpf:"timers"`
+	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	FlowsSeen  *ebpf.MapSpec `ebpf:"flows_seen"`
+	Interfaces *ebpf.MapSpec `ebpf:"interfaces"`
+	Owners     *ebpf.MapSpec `ebpf:"owners"`
+	Pending    *ebpf.MapSpec `ebpf:"pending"`
+	Rings      *ebpf.MapSpec `ebpf:"rings"`
+	Staging    *ebpf.MapSpec `ebpf:"staging"`
+	Timers     *ebpf.MapSpec `ebpf:"timers"`
 }
 
 // conntapVariableSpecs contains global variables before they are loaded into the kernel.
@@ -344,19 +353,21 @@ func (o *conntapObjects) Close() error {
 //
 // It can be passed to loadConntapObjects or ebpf.CollectionSpec.LoadAndAssign.
 type conntapMaps struct {
-	Counters  *ebpf.Map `ebpf:"counters"`
-	FlowsSeen *ebpf.Map `ebpf:"flows_seen"`
-	Owners    *ebpf.Map `ebpf:"owners"`
-	Pending   *ebpf.Map `ebpf:"pending"`
-	Rings     *ebpf.Map `ebpf:"rings"`
-	Staging   *ebpf.Map `ebpf:"staging"`
-	Timers    *ebpf.Map `ebpf:"timers"`
+	Counters   *ebpf.Map `ebpf:"counters"`
+	FlowsSeen  *ebpf.Map `ebpf:"flows_seen"`
+	Interfaces *ebpf.Map `ebpf:"interfaces"`
+	Owners     *ebpf.Map `ebpf:"owners"`
+	Pending    *ebpf.Map `ebpf:"pending"`
+	Rings      *ebpf.Map `ebpf:"rings"`
+	Staging    *ebpf.Map `ebpf:"staging"`
+	Timers     *ebpf.Map `ebpf:"timers"`
 }
 
 func (m *conntapMaps) Close() error {
 	return _ConntapClose(
 		m.Counters,
 		m.FlowsSeen,
+		m.Interfaces,
 		m.Owners,
 		m.Pending,
 		m.Rings,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -189,7 +190,11 @@ func (l *Live) detach(n *nic) error {
 	l.drops.leave(n.name)
 	h := l.holds[n]
 	delete(l.holds, n)
-	return h.release()
+	err := h.release()
+	if l.loader.many != nil {
+		l.loader.many.leave(n.index)
+	}
+	return err
 }
 
 // rename implements taker.
@@ -377,14 +382,10 @@ func (l *Live) Close() error {
 	return err
 }
 
-// detachAll undoes attach, last first.
+// detachAll undoes attach.
 func (l *Live) detachAll() error {
-	var errs []error
-	for _, n := range slices.Backward(l.list) {
-		if h := l.holds[n]; h != nil {
-			errs = append(errs, h.release())
-		}
-	}
+	holds := slices.Collect(maps.Values(l.holds))
+	errs := []error{sideBySide(len(holds), func(i int) error { return holds[i].release() })}
 	if l.owners != nil {
 		errs = append(errs, l.owners.detach())
 	}

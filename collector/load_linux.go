@@ -30,6 +30,7 @@ const (
 type loader struct {
 	spec      *ebpf.CollectionSpec
 	slots     int
+	many      *sharedPrograms // nil: each interface has programs of its own
 	kernel    kernelVersion
 	clsact    bool // TCX is not to be had
 	shared    map[string]*ebpf.Map
@@ -52,6 +53,9 @@ func newLoader(kernel kernelVersion, slots int, c transportConfig) (*loader, err
 		return nil, fmt.Errorf("reading the BPF object: %w", err)
 	}
 	spec.Maps[conntapMapCounters].MaxEntries = uint32(slots * bpf.HookCount)
+	if slots > ownPrograms {
+		spec.Maps[conntapMapInterfaces].MaxEntries = numberPlaces
+	}
 	l := &loader{spec: spec, slots: slots, kernel: kernel, clsact: kernel.before(tcxKernel), shared: map[string]*ebpf.Map{}}
 	if err := l.createMaps(c); err != nil {
 		l.close()
@@ -72,6 +76,9 @@ func (l *loader) createMaps(c transportConfig) error {
 		}
 		l.shared[name] = m
 	}
+	if l.slots > ownPrograms {
+		l.many = newSharedPrograms(l.shared[conntapMapInterfaces])
+	}
 	var err error
 	l.transport, err = newTransport(l, c)
 	return err
@@ -81,6 +88,9 @@ func (l *loader) createMaps(c transportConfig) error {
 func (l *loader) close() {
 	if l.transport != nil {
 		l.transport.close()
+	}
+	if l.many != nil {
+		l.many.close()
 	}
 	for _, m := range l.shared {
 		m.Close()
