@@ -45,6 +45,7 @@ func (f *captureFlags) register(fs *pflag.FlagSet) {
 		"that no queue of the interfaces interrupts (default: the scheduler decides)")
 	fs.BoolVar(&f.verifyChecksums, "verify-checksums", false, "verify checksums, at some ns per packet: c in history for bad ones, which\n"+
 		"count for nothing else. One that the card has yet to fill in is sound")
+	section(fs, "Capture")
 }
 
 // words are choices as the command line has them.

@@ -36,6 +36,7 @@ func (f *fileFlags) register(fs *pflag.FlagSet) {
 	f.backlog = defaultBacklog
 	fs.Var(&f.backlog, "log-backlog", "memory for rows that wait while the disk is full or slow; beyond it rows are\n"+
 		"dropped, and counted")
+	section(fs, "Log files")
 }
 
 // check finds what the flags can't mean.

@@ -57,6 +57,7 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	f.accountFlag.register(fs)
 	f.rowFlags.register(fs)
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "no account, no hints, no status line")
+	section(fs, "Log")
 }
 
 // check finds what the flags can't mean, and completes the defaults.

@@ -60,11 +60,13 @@ logs what was read so far and exits 0.`,
 	fs := c.Flags()
 	fs.SortFlags = false
 	f.logFlags.register(fs, 0, runtime.GOMAXPROCS(0))
+	f.configFlags.register(fs)
+	section(fs, "Log")
 	fs.BoolVar(&f.assumePayload, "assume-payload", false, "take packets that a snap length cut as captured whole")
 	fs.BoolVarP(&f.ignoreChecksums, "ignore-checksums", "C", false, "take packets with a wrong checksum as sound")
 	fs.StringArrayVarP(&f.files, "read", "r", nil, "capture `file`, the same as an argument")
 	_ = fs.MarkHidden("read")
-	f.configFlags.register(fs)
+	section(fs, "Files")
 	return c
 }
 

@@ -93,6 +93,7 @@ exactly as Zeek's conn.log says it.`,
 		SilenceUsage:               true,
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	useSections(root)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(newReadCommand(), newRunCommand(), newTopCommand(), newCheckCommand(), newExplainCommand(), newReportCommand(),

@@ -79,12 +79,13 @@ ICMP after 60 s of silence (DNS: 10 to 20 s).`,
 	fs := c.Flags()
 	fs.SortFlags = false
 	f.captureFlags.register(fs)
-	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
-	f.memoryFlags.register(fs)
 	f.logFlags.register(fs, defaultMaxConnections, runtime.GOMAXPROCS(0)-1)
 	f.files.register(fs)
+	fs.StringVar(&f.metrics, "metrics", "", "serve metrics to Prometheus: `address` as :9090, on the loopback, or HOST:PORT")
+	f.memoryFlags.register(fs)
 	f.sandbox.register(fs)
 	f.configFlags.register(fs)
+	section(fs, "Service")
 	return c, f
 }
 

@@ -28,6 +28,7 @@ func (f *selectFlags) register(fs *pflag.FlagSet) {
 		"of a tunnel its outermost packet decides. Fragments pass whatever the ports")
 	fs.Var(&f.sample, "sample", "record one connection in N, and all of it: `1/N`; chosen by a hash, the same\n"+
 		"connections in every run")
+	section(fs, "Packets")
 }
 
 // check understands the filter.

@@ -42,6 +42,7 @@ func (f *trackFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	fs.BoolVar(&f.dedup, "dedup", false, "count a packet once that several interfaces or hooks have seen within 50 ms, as on a\n"+
 		"bridge and its ports; of files, several files or the interfaces in a pcapng")
 	fs.StringVar(&f.seed, "seed", "", "any `text`; the same over the same input makes the same uids")
+	section(fs, "Connections")
 }
 
 // check finds what the flags can't mean.
