@@ -40,7 +40,7 @@ func (t *Tracker) tcp(c connection, side int, p *bpf.Packet) {
 	if t.updateLast(c.hot, side, p.Flags, past, payload) {
 		t.addScaled(c.hot, side, &t.coldOf(c.hot).side[side].retransmits, 'T')
 	}
-	if t.hasExtra() {
+	if t.config.hasExtra() {
 		t.measureHandshake(c, side, p)
 	}
 	side, closing := t.transition(c, side, p, payload)

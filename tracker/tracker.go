@@ -358,7 +358,7 @@ func (t *Tracker) open(hash uint64, p *bpf.Packet) (uint32, connection, int) {
 	c.bits = bitLive
 	c.endpoint[orig].openStream(p.Protocol)
 	c.endpoint[resp].openStream(p.Protocol)
-	if t.hasExtra() {
+	if t.config.hasExtra() {
 		t.addExtra(c, p)
 	}
 	side := orig
@@ -408,11 +408,6 @@ func (e *endpoint) openStream(protocol uint8) {
 	} else {
 		e.setBytes(-1) // nothing sent yet
 	}
-}
-
-// hasExtra tells whether connections have an extra part.
-func (t *Tracker) hasExtra() bool {
-	return t.config.LinkLayer || t.config.RoundTrips || t.config.KeyVLAN || t.config.Owners
 }
 
 func (t *Tracker) addExtra(c connection, p *bpf.Packet) {

@@ -18,9 +18,6 @@ import (
 const (
 	defaultMaxConnections = 1_000_000
 	leastMaxConnections   = 1_000
-	// connectionBytes is what a live connection takes, as a rule, hash table,
-	// timers and link layer included (hack/memory.sh measures it).
-	connectionBytes = 300
 	// ownBytes is for all but rings and connections: the program, packets on their way,
 	// fragments, rows to be written, and head room for Go's garbage.
 	ownBytes = 64 << 20
@@ -44,7 +41,7 @@ type memoryFlags struct {
 
 func (f *memoryFlags) register(fs *pflag.FlagSet) {
 	fs.Var(&f.memory, "memory", "how much memory to take in all, such as 512M: rings, connections, rows that wait,\n"+
-		"and 64M for the rest (default what --max-connections needs, at most half of what the machine or\nthe control group has)")
+		"and 64M for the rest (default what --max-connections needs, at most half of the\nmachine, or three fourths of what a control group has)")
 }
 
 // memoryPlan is what conntap takes at most, bytes.
@@ -54,6 +51,7 @@ type memoryPlan struct {
 	total       uint64 // 0: without a bound
 	rings       int    // for LiveConfig.RingBytes
 	connections int    // for MaxConnections; 0: without a bound
+	each        uint64 // that a connection takes at most
 	backlog     int    // for rows that wait for the disk
 }
 
@@ -65,6 +63,7 @@ type memoryWish struct {
 	anyConnections bool                  // connections is what the user said
 	backlog        int                   // the default, if the user said nothing
 	anyBacklog     bool                  // backlog is what the user said
+	each           uint64                // what a connection takes
 	ringBytes      func(wish int) int    // what rings come to
 	granted        func() (uint64, bool) // by whom
 }
@@ -72,6 +71,8 @@ type memoryWish struct {
 // planMemory shares out the memory.
 func (f *runFlags) planMemory() (err error) {
 	wish := memoryWish{memory: uint64(f.memory), rings: int(f.ringSize), granted: grantedMemory}
+	config := f.tracking()
+	wish.each = uint64(config.ConnectionBytes())
 	if wish.anyConnections = f.settings.Given("max-connections"); wish.anyConnections {
 		wish.connections = f.maxConnections
 	}
@@ -107,17 +108,17 @@ func grantedMemory() (bytes uint64, byGroup bool) {
 }
 
 // plan shares out what the user grants, else what the default limit of connections
-// needs, and at most half of what there is. Rings come first, up to their share, then
+// needs, and at most a share of what there is. Rings come first, up to their share, then
 // connections.
 func (w *memoryWish) plan() (p memoryPlan, err error) {
 	p.granted, p.byGroup = w.granted()
-	p.rings, p.backlog = w.ringBytes(w.rings), w.backlog
-	total, most, tight := w.memory, w.memory/connectionBytes, true
+	p.rings, p.backlog, p.each = w.ringBytes(w.rings), w.backlog, w.each
+	total, most, tight := w.memory, w.memory/w.each, true
 	if total == 0 {
 		most = defaultMaxConnections
-		total = p.fixed() + defaultMaxConnections*connectionBytes
-		if tight = p.granted > 0 && p.granted/2 < total; tight {
-			total = p.granted / 2
+		total = p.fixed() + defaultMaxConnections*w.each
+		if tight = p.granted > 0 && p.share() < total; tight {
+			total = p.share()
 		}
 	}
 	for tight && w.rings == 0 && uint64(p.rings) > total/ringShare {
@@ -132,12 +133,21 @@ func (w *memoryWish) plan() (p memoryPlan, err error) {
 	}
 	if p.connections = w.connections; !w.anyConnections {
 		taken := p.fixed()
-		p.connections = max(leastMaxConnections, int(min(most, (max(total, taken)-taken)/connectionBytes)))
+		p.connections = max(leastMaxConnections, int(min(most, (max(total, taken)-taken)/w.each)))
 	}
 	if p.connections > 0 {
-		p.total = p.fixed() + uint64(p.connections)*connectionBytes
+		p.total = p.fixed() + uint64(p.connections)*p.each
 	}
 	return p, w.contradiction(&p)
+}
+
+// share is how much of what there is conntap takes unasked: half of a machine, which is
+// for others as well, three fourths of a control group.
+func (p *memoryPlan) share() uint64 {
+	if p.byGroup {
+		return p.granted / 4 * 3
+	}
+	return p.granted / 2
 }
 
 // fixed is what is taken however many connections there are.
@@ -154,7 +164,7 @@ func (w *memoryWish) contradiction(p *memoryPlan) error {
 		asked := byteSize(w.memory)
 		return fmt.Errorf("--memory %s is too little: %s are needed, %s for the rings (--ring-size), %s for %s connections (--max-connections), "+
 			"%s for rows that wait (--log-backlog), %s for the rest", &asked, screen.Memory(p.total+1<<20-1), screen.Memory(uint64(p.rings)),
-			screen.Memory(uint64(p.connections)*connectionBytes), screen.Count(uint64(p.connections)),
+			screen.Memory(uint64(p.connections)*p.each), screen.Count(uint64(p.connections)),
 			screen.Memory(uint64(p.backlog)), screen.Memory(ownBytes))
 	}
 	return nil
@@ -173,13 +183,13 @@ func (p *memoryPlan) String() string {
 	if p.total == 0 {
 		return rings + ", connections without a limit" + of
 	}
-	whole := p.total + connectionBytes - 1 // what is less than a connection is left over
+	whole := p.total + max(p.each, 1) - 1 // what is less than a connection is left over
 	waiting := ""
 	if p.backlog > 0 {
 		waiting = screen.Memory(uint64(p.backlog)) + " for rows that wait for the disk, "
 	}
 	return fmt.Sprintf("up to %s%s: %s, %s for %s connections, %s%s for the rest", screen.Memory(whole), of, rings,
-		screen.Memory(uint64(p.connections)*connectionBytes), screen.Count(uint64(p.connections)), waiting, screen.Memory(ownBytes))
+		screen.Memory(uint64(p.connections)*p.each), screen.Count(uint64(p.connections)), waiting, screen.Memory(ownBytes))
 }
 
 // warning says that there is not as much as the plan has; "" if there is.
@@ -214,5 +224,5 @@ func (p *memoryPlan) heapLimit(shards int) int64 {
 	if p.total == 0 {
 		return 0
 	}
-	return ownBytes + int64(p.backlog) + int64(min(p.connections, shards*heapConnections))*connectionBytes
+	return ownBytes + int64(p.backlog) + int64(min(p.connections, shards*heapConnections))*int64(p.each)
 }

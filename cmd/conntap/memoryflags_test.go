@@ -24,8 +24,9 @@ func ringsOf16(wish int) int {
 
 func TestMemoryPlan(t *testing.T) {
 	const (
-		megabyte = 1 << 20
-		million  = ownBytes + 256*megabyte + 1_000_000*connectionBytes // the default on 16 CPUs
+		megabyte  = 1 << 20
+		eachBytes = 300
+		million   = ownBytes + 256*megabyte + 1_000_000*eachBytes // the default on 16 CPUs
 	)
 	tests := []struct {
 		name               string
@@ -91,11 +92,11 @@ func TestMemoryPlan(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.wish.ringBytes = ringsOf16
+			tt.wish.ringBytes, tt.wish.each = ringsOf16, eachBytes
 			tt.wish.granted = func() (uint64, bool) { return tt.granted, false }
 			p, err := tt.wish.plan()
 			// What is left is less than a connection.
-			if p.total > tt.total || tt.total-p.total >= connectionBytes || p.rings != tt.rings || p.connections != tt.connections {
+			if p.total > tt.total || tt.total-p.total >= eachBytes || p.rings != tt.rings || p.connections != tt.connections {
 				t.Errorf("want %d bytes, rings of %d, %d connections; got %d, %d, %d",
 					tt.total, tt.rings, tt.connections, p.total, p.rings, p.connections)
 			}
@@ -109,7 +110,7 @@ func TestMemoryPlan(t *testing.T) {
 func TestMemoryPlanObtained(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
-	p := memoryPlan{granted: 1 << 30, total: ownBytes + 32<<20 + 300_000, rings: 32 << 20, connections: 1000}
+	p := memoryPlan{granted: 1 << 30, total: ownBytes + 32<<20 + 300_000, rings: 32 << 20, connections: 1000, each: 300}
 	p.obtained([]collector.RingFill{{Size: 32 << 20}, {Size: 32 << 20}}, 4)
 	want := "up to 128 MiB of the machine's 1.0 GiB: 64 MiB rings, 292 KiB for 1,000 connections, 64 MiB for the rest"
 	if got := p.String(); got != want {
@@ -121,12 +122,13 @@ func TestMemoryPlanObtained(t *testing.T) {
 	if p.byGroup, p.granted = true, 100<<20; p.warning() == "" || !strings.Contains(p.String(), "of the control group's 100 MiB:") {
 		t.Errorf("want a warning about the control group's, got %q of %q", p.warning(), p.String())
 	}
+	const eachBytes = 300
 	tests := []struct {
 		connections, shards int
 		want                int64
 	}{
 		{1000, 4, ownBytes + 300_000},
-		{10_000_000, 2, ownBytes + 2*heapConnections*connectionBytes},
+		{10_000_000, 2, ownBytes + 2*heapConnections*eachBytes},
 	}
 	for _, tt := range tests {
 		p.connections = tt.connections

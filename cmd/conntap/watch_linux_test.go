@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"conntap/tracker"
 )
 
 // TestClockStep steps the wall clock of a running capture by an hour, then back by three.
@@ -114,9 +116,11 @@ func TestControlGroup(t *testing.T) {
 		all, _ := io.ReadAll(stdout)
 		rows <- all
 	}()
-	// Half of the limit, less what is not for connections.
-	if n := scrape(t, near, address).sum("connections_limit"); n < leastMaxConnections || n > (128<<20-ownBytes)/connectionBytes {
-		t.Errorf("want as many connections as half of 256 MiB holds, got %d", n)
+	// Three fourths of the limit, less what is not for connections.
+	var config tracker.Config
+	most := uint64(192<<20-ownBytes) / uint64(config.ConnectionBytes())
+	if n := scrape(t, near, address).sum("connections_limit"); n < most-most/50 || n > most {
+		t.Errorf("want as many connections as three fourths of 256 MiB hold, %d, got %d", most, n)
 	}
 	group.starve(t)
 	burst := burstOf(t, far)
