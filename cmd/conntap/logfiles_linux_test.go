@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"compress/gzip"
 	"io"
 	"os"
 	"os/exec"
@@ -99,8 +100,7 @@ func (r *loggedRun) end(t *testing.T, signal os.Signal) string {
 // logged are the numbers of the connections in a log, all of whose lines must be whole.
 func logged(t *testing.T, path string) (numbers []int) {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	must(t, err)
+	text := readLog(t, path)
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, "#") {
 			continue
@@ -116,11 +116,26 @@ func logged(t *testing.T, path string) (numbers []int) {
 	return numbers
 }
 
+// readLog is what is in a log, compressed by gzip or not.
+func readLog(t *testing.T, path string) []byte {
+	t.Helper()
+	file, err := os.Open(path)
+	must(t, err)
+	defer file.Close()
+	r := io.Reader(file)
+	if strings.HasSuffix(path, ".gz") {
+		r, err = gzip.NewReader(file)
+		must(t, err)
+	}
+	text, err := io.ReadAll(r)
+	must(t, err)
+	return text
+}
+
 // wantFramed: a log has one header, and a footer if it was ended.
 func wantFramed(t *testing.T, path string, ended bool) {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	must(t, err)
+	text := readLog(t, path)
 	headers, footers := strings.Count(string(text), "#separator"), strings.Count(string(text), "\n#close\t")
 	if headers != 1 || (footers == 1) != ended || footers > 1 || ended && !strings.Contains(lastLine(string(text)), "#close") {
 		t.Errorf("%s: want one header, and a footer: %v; got %d and %d", path, ended, headers, footers)
@@ -329,6 +344,40 @@ func eventually(t *testing.T, what string, condition func() bool) {
 			t.Fatalf("in vain waited until %s", what)
 		}
 	}
+}
+
+// TestCompressedWhileRunning rotates and compresses files that are the caller's of sudo,
+// with no more rights than run keeps.
+func TestCompressedWhileRunning(t *testing.T) {
+	requireRoot(t)
+	t.Setenv("SUDO_UID", "1234")
+	t.Setenv("SUDO_GID", "2345")
+	dir := filepath.Join(t.TempDir(), "log")
+	r := startLogged(t, dir, "--rotate-size", "64K", "--compress", "gzip")
+	r.connect(t, 3000)
+	compressed := func() []string {
+		names, err := filepath.Glob(dir + "/conn.*.log.gz")
+		must(t, err)
+		return names
+	}
+	eventually(t, "files are compressed", func() bool { return len(compressed()) >= 4 })
+	said := r.end(t, os.Interrupt)
+	if len(compressed()) < 4 || strings.Contains(said, "rotated log files: ") {
+		t.Errorf("want files compressed without a complaint, got %q and\n%s", compressed(), said)
+	}
+	names, err := filepath.Glob(dir + "/*")
+	must(t, err)
+	var all []int
+	for _, name := range names {
+		wantFramed(t, name, true)
+		all = append(all, logged(t, name)...)
+		var stat unix.Stat_t
+		must(t, unix.Stat(name, &stat))
+		if stat.Uid != 1234 || stat.Gid != 2345 || stat.Mode&0o777 != 0o640 {
+			t.Errorf("%s: want mode 640 and the owner 1234:2345, got %o and %d:%d", name, stat.Mode&0o777, stat.Uid, stat.Gid)
+		}
+	}
+	wantConnections(t, all, 1, 3000)
 }
 
 // TestTerminalGone: SIGHUP from a terminal that was closed ends conntap, which would

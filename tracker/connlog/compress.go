@@ -99,8 +99,9 @@ func writeCompressed(ctx context.Context, plain *os.File, path string, c Compres
 	if err = errors.Join(err, encoder.Close()); err != nil {
 		return err
 	}
-	_ = giveToCaller(file, nil) // as with the plain file, rather root's than none
-	return errors.Join(os.Chtimes(path, info.ModTime(), info.ModTime()), file.Sync())
+	err = errors.Join(os.Chtimes(path, info.ModTime(), info.ModTime()), file.Sync()) // as long as it is ours
+	_ = giveToCaller(file, nil)                                                      // as with the plain file, rather root's than none
+	return err
 }
 
 // newEncoder returns an encoder that works on the goroutine of its caller, so that it

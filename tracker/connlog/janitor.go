@@ -25,6 +25,8 @@ type janitor struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
+
+	complained time.Time // the last time
 }
 
 func newJanitor(d *Directory) *janitor {
@@ -52,9 +54,7 @@ func (j *janitor) signal() {
 func (j *janitor) run() {
 	defer close(j.done)
 	for {
-		if err := j.tidy(); err != nil && j.ctx.Err() == nil {
-			j.dir.note(fmt.Sprintf("rotated log files: %v; it is tried again", err))
-		}
+		j.complain(j.tidy())
 		select {
 		case <-j.wake:
 		case <-time.After(tidyInterval):
@@ -64,20 +64,32 @@ func (j *janitor) run() {
 	}
 }
 
-// tidy does all that there is to do now. One file that can't be compressed keeps no other
-// waiting.
-func (j *janitor) tidy() error {
+// complain says what could not be done, once a minute.
+func (j *janitor) complain(failed []error) {
+	if len(failed) == 0 || j.ctx.Err() != nil || time.Since(j.complained) < tidyInterval {
+		return
+	}
+	j.complained = time.Now()
+	sentence := fmt.Sprintf("rotated log files: %v", failed[0])
+	if more := len(failed) - 1; more > 0 {
+		sentence += fmt.Sprintf(", and %d more", more)
+	}
+	j.dir.note(sentence + "; it is tried again")
+}
+
+// tidy does all that there is to do now, and returns what failed. One file that can't be
+// compressed keeps no other waiting.
+func (j *janitor) tidy() (failed []error) {
 	entries, err := os.ReadDir(j.dir.path) // sorted: of each log the oldest first
 	if err != nil {
-		return err
+		return []error{err}
 	}
-	var failed error
 	for _, entry := range entries {
 		if j.ctx.Err() != nil || !entry.Type().IsRegular() {
 			continue
 		}
 		if err := j.tidyFile(entry); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			failed = errors.Join(failed, err)
+			failed = append(failed, err)
 		}
 	}
 	return failed

@@ -41,8 +41,8 @@ func (c *Config) capabilities() ([]cap.Value, error) {
 	for _, capability := range c.Keep {
 		keep = append(keep, cap.Value(capability))
 	}
-	if c.GiveAway {
-		keep = append(keep, cap.CHOWN)
+	if c.GiveAway { // and what was given away is to be read, when it is compressed
+		keep = append(keep, cap.CHOWN, cap.DAC_OVERRIDE)
 	}
 	masters, err := masterOf(c.Read, c.Write)
 	return append(keep, masters...), err
