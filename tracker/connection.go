@@ -65,7 +65,7 @@ type connectionBits uint16
 
 const (
 	bitLive          connectionBits = 1 << iota // the index is in use
-	bitAnswered                                 // the eviction queue knows that both sides have sent
+	bitAnswered                                 // the eviction queue knows of it (hot.answered)
 	bitUnknownPacket                            // history has its X
 	bitTunnelled                                // cold.tunnel is set
 	bitSecondCheck                              // cold.checkAt is armed

@@ -104,7 +104,7 @@ func (q *idleQueue) turn(latest int64) {
 	q.oldest = max(q.oldest, first)
 }
 
-// answered moves a connection to those that both sides have sent in.
+// answered moves a connection to those that were answered.
 func (q *idleQueue) answered(i uint32, now int64) {
 	q.unlink(i)
 	q.place(i, now>>idleShift)

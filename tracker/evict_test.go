@@ -29,6 +29,8 @@ type evictionConn struct {
 	number   uint32
 	last     int64
 	packets  [2]int
+	protocol uint8
+	wentOn   bool // after the answer
 	answered bool
 }
 
@@ -48,6 +50,9 @@ func (w *evictionWorld) packet(protocol uint8, number uint32, reply bool, at int
 	p.HeaderLength, p.IPLength, p.Window = 28, 40, 20
 	if protocol == bpf.ProtocolTCP {
 		p.HeaderLength, p.Flags, p.Seq = 40, bpf.SYN, 1000
+		if slices.ContainsFunc(w.open, func(c evictionConn) bool { return c.number == number && c.packets[resp] > 0 }) {
+			p.Flags, p.Seq, p.Ack = bpf.ACK, 1001, 5001
+		}
 	}
 	if reply {
 		p.Src, p.Dst, p.SrcPort, p.DstPort = p.Dst, p.Src, p.DstPort, p.SrcPort
@@ -60,7 +65,7 @@ func (w *evictionWorld) send(p bpf.Packet, number uint32, reply bool) {
 	w.tracker.Track([]bpf.Packet{p})
 	at := slices.IndexFunc(w.open, func(c evictionConn) bool { return c.number == number })
 	if at < 0 {
-		w.open = append(w.open, evictionConn{number: number})
+		w.open = append(w.open, evictionConn{number: number, protocol: p.Protocol})
 		at = len(w.open) - 1
 	}
 	c := &w.open[at]
@@ -69,8 +74,9 @@ func (w *evictionWorld) send(p bpf.Packet, number uint32, reply bool) {
 		c.packets[resp]++
 	} else {
 		c.packets[orig]++
+		c.wentOn = c.wentOn || c.packets[resp] > 0
 	}
-	c.answered = c.packets[orig] > 0 && c.packets[resp] > 0
+	c.answered = c.packets[orig] > 0 && c.packets[resp] > 0 && (c.wentOn || c.protocol != bpf.ProtocolTCP)
 	if open := w.tracker.Stats().Open; open > uint64(w.limit) || open != uint64(len(w.open)) {
 		w.t.Fatalf("want %d connections, %d at most, got %d", len(w.open), w.limit, open)
 	}
@@ -150,7 +156,7 @@ func TestEvictionOrder(t *testing.T) {
 		for range 1500 {
 			at += random.Int64N(int64(200 * time.Millisecond))
 			number := random.Uint32N(numbers)
-			protocol := uint8(bpf.ProtocolUDP)
+			protocol := []uint8{bpf.ProtocolUDP, bpf.ProtocolTCP}[number%2]
 			reply := random.IntN(9) < replies
 			if open := slices.ContainsFunc(w.open, func(c evictionConn) bool { return c.number == number }); !open {
 				reply = false
@@ -164,18 +170,28 @@ func TestEvictionOrder(t *testing.T) {
 	}
 }
 
-// TestFloodSparesAnswered sends a SYN flood over answered connections.
+// TestFloodSparesAnswered sends a SYN flood over answered connections, to which nobody
+// replies, or a server that is alive.
 func TestFloodSparesAnswered(t *testing.T) {
+	t.Run("dead server", func(t *testing.T) { floodSparesAnswered(t, false) })
+	t.Run("live server", func(t *testing.T) { floodSparesAnswered(t, true) })
+}
+
+func floodSparesAnswered(t *testing.T, replies bool) {
 	w := newEvictionWorld(t, 120)
 	at := base
 	for number := range uint32(100) {
 		w.packet(bpf.ProtocolTCP, number, false, at)
 		w.packet(bpf.ProtocolTCP, number, true, at+1e6)
-		at += 2e6
+		w.packet(bpf.ProtocolTCP, number, false, at+2e6)
+		at += 3e6
 	}
 	for number := range uint32(5000) {
 		at += 100_000
 		w.packet(bpf.ProtocolTCP, 1000+number, false, at)
+		if replies {
+			w.packet(bpf.ProtocolTCP, 1000+number, true, at+50_000)
+		}
 	}
 	s := w.tracker.Stats()
 	if s.Closed[CauseUnanswered] != 4980 || s.Closed[CauseIdle] != 0 || s.Open != 120 {
@@ -263,6 +279,7 @@ func TestEvictionOfOldConnections(t *testing.T) {
 	for number, opened := range []int64{0, 15, 16} {
 		w.packet(bpf.ProtocolTCP, uint32(number), false, base+opened*minute)
 		w.packet(bpf.ProtocolTCP, uint32(number), true, base+opened*minute+1)
+		w.packet(bpf.ProtocolTCP, uint32(number), false, base+opened*minute+2)
 	}
 	last := []int64{80, 75, 81} // 1 is idle the longest
 	for _, at := range []int64{40, 70} {

@@ -459,6 +459,9 @@ func checkAccount(t *testing.T, tr *Tracker, logged uint64) {
 	if i, _ := tr.wheel.pop(1 << 62); i != 0 {
 		t.Errorf("wheel: connection %d is still to come out", i)
 	}
+	if n := tr.wheel.entries; n != 0 {
+		t.Errorf("wheel: want it empty, got %d entries", n)
+	}
 	checkFree(t, "wheel", &tr.wheel.chunks)
 }
 

@@ -11,7 +11,7 @@ type Cause uint8
 const (
 	CauseTimeout    Cause = iota // a timer: after the close, or silence
 	CauseReuse                   // a SYN opened a new connection on its five-tuple
-	CauseUnanswered              // the table was full, and nobody had answered it
+	CauseUnanswered              // the table was full, and nobody had answered it (Config.MaxConnections)
 	CauseIdle                    // the table was full, and it was idle the longest
 	CauseEnd                     // the end of the input
 

@@ -26,9 +26,9 @@ import (
 
 // Config configures a Tracker. The zero value is a tracker without a limit.
 type Config struct {
-	// MaxConnections is how many connections may be open. Above it the oldest
-	// that nobody answered goes, then the one that has been idle the longest; each
-	// is handed out. 0: no limit.
+	// MaxConnections is how many connections may be open. Above it the oldest that
+	// nobody answered goes, or of TCP nobody went on with after the answer to the SYN;
+	// then the one that has been idle the longest. Each is handed out. 0: no limit.
 	MaxConnections int
 	// Seed keys the uids: the same seed and input give the same uids.
 	Seed string
@@ -324,7 +324,7 @@ func (t *Tracker) finish(i uint32, c connection, p *bpf.Packet) {
 	if p.Owner != nil {
 		t.own(c, p.Owner)
 	}
-	if t.idle != nil && c.bits&bitAnswered == 0 && c.bothSent() {
+	if t.idle != nil && c.bits&bitAnswered == 0 && c.answered() {
 		c.bits |= bitAnswered
 		t.idle.answered(i, t.now)
 	}
@@ -334,9 +334,16 @@ func (t *Tracker) finish(i uint32, c connection, p *bpf.Packet) {
 	}
 }
 
-// bothSent tells whether each side has sent a packet that counts. One whose count has
-// just gone through 2^32 may look as if not.
-func (h *hot) bothSent() bool { return h.endpoint[orig].packets != 0 && h.endpoint[resp].packets != 0 }
+// answered tells whether each side has sent a packet that counts and, of TCP, a SYN and
+// its answer were not all: half-open and refused connections are what floods and scans
+// make. A side whose count has just gone through 2^32 may look as if it was silent.
+func (h *hot) answered() bool {
+	o, r := &h.endpoint[orig], &h.endpoint[resp]
+	if o.packets == 0 || r.packets == 0 {
+		return false
+	}
+	return h.protocol != bpf.ProtocolTCP || o.letters&letterAck != 0 || r.letters&(letterAck|letterData) != 0
+}
 
 // open adds the connection that a packet opens, and returns the packet's side.
 func (t *Tracker) open(hash uint64, p *bpf.Packet) (uint32, connection, int) {
@@ -379,6 +386,7 @@ func (t *Tracker) open(hash uint64, p *bpf.Packet) (uint32, connection, int) {
 	}
 	t.armTimers(c)
 	t.wheel.schedule(i, c.warm, t.firstDeadline(c))
+	t.wheel.limit(int(t.stats.Open))
 	return i, c, side
 }
 

@@ -29,6 +29,7 @@ const (
 type wheel struct {
 	connections *slab.Array[warm]
 	chunks      slab.Slab[wheelChunk]
+	entries     int   // in all slots
 	tick        int64 // where the wheel stands
 	next        int64 // no due time is before it, ns
 	heads       [wheelLevels][wheelSlots]uint32
@@ -95,6 +96,48 @@ func (w *wheel) push(i uint32, tick int64) {
 	chunk := w.chunks.At(*head)
 	chunk.entries[chunk.length] = wheelEntry{i, uint32(tick)}
 	chunk.length++
+	w.entries++
+}
+
+// entriesSpare is how many entries that hold no more the wheel may have at least.
+const entriesSpare = 1 << 16
+
+// limit keeps the entries that hold no more from becoming many times those of so many
+// connections: in a flood they are evicted long before they are due. It reads few
+// entries for each one that was added since.
+func (w *wheel) limit(connections int) {
+	if w.entries > 4*connections+entriesSpare {
+		w.purge()
+	}
+}
+
+// purge throws out the entries that hold no more.
+func (w *wheel) purge() {
+	for level := range wheelLevels {
+		for slot := range wheelSlots {
+			i := w.heads[level][slot]
+			w.heads[level][slot] = 0
+			w.occupied[level][slot/64] &^= 1 << (slot % 64)
+			w.keepValid(i)
+		}
+	}
+}
+
+// keepValid puts what holds in a list of chunks back into the wheel. That never comes
+// before where the wheel stands, nor to a slot that is still to be looked at: to the
+// same slot, or to one of a lower level.
+func (w *wheel) keepValid(i uint32) {
+	for i != 0 {
+		chunk := *w.chunks.At(i)
+		w.chunks.Put(i)
+		w.entries -= int(chunk.length)
+		for _, e := range chunk.entries[:chunk.length] {
+			if c := w.connections.At(e.index); c.due != never && uint32(c.due>>wheelShift) == e.tick {
+				w.push(e.index, c.due>>wheelShift)
+			}
+		}
+		i = chunk.next
+	}
 }
 
 // cancel keeps the connection from coming out. It may be gone afterwards.
@@ -175,6 +218,7 @@ func (w *wheel) turn(level, slot int, tick int64) {
 	for i != 0 {
 		chunk := w.chunks.At(i)
 		entries := chunk.entries[:chunk.length]
+		w.entries -= len(entries)
 		if level > 0 {
 			for _, e := range entries {
 				w.handDown(e, level)

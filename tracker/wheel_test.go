@@ -106,14 +106,18 @@ func testWheel(t *testing.T, random *rand.Rand, now int64) {
 			w.cancel(connections.At(i))
 			m.cancel(i)
 			connections.Put(i)
+		case 6:
+			if random.IntN(4) == 0 {
+				w.purge()
+			}
 		default:
 			now = min(now+distance()/8, 1<<62)
 			live = drainWheel(t, &w, &m, now, live)
 		}
 	}
 	drainWheel(t, &w, &m, 1<<62, live)
-	if len(m.entries) != 0 || w.next != never {
-		t.Fatalf("want an empty wheel, got %d entries in the model, next at %d", len(m.entries), w.next)
+	if len(m.entries) != 0 || w.next != never || w.entries != 0 {
+		t.Fatalf("want an empty wheel, got %d entries in the model, %d in it, next at %d", len(m.entries), w.entries, w.next)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 const usage = `usage: genpcap first FILE                            the small capture of the README
        genpcap mix [--packets N] [--seed N] FILE     mixed traffic, for benchmarks
        genpcap flows [--connections N] FILE          N live TCP connections, for memory
+       genpcap flood [--sources N] [--ports N] [--sessions N] [--seed N] FILE
+                                                     a SYN flood and a scan beside real sessions
 `
 
 func main() {
@@ -38,6 +40,9 @@ func run(args []string) error {
 	packets := flags.Int("packets", 3_000_000, "packets to write")
 	seed := flags.Uint64("seed", 1, "start of the random numbers")
 	connections := flags.Int("connections", 1_000_000, "connections to write")
+	sources := flags.Int("sources", 5_000_000, "sources of the SYN flood")
+	ports := flags.Int("ports", 65_536, "ports of the scan")
+	sessions := flags.Int("sessions", 1000, "sessions beside them")
 	_ = flags.Parse(args[1:])
 	if flags.NArg() != 1 {
 		return errUsage
@@ -50,6 +55,8 @@ func run(args []string) error {
 		generate = func(w *writer) { writeMix(w, *packets, *seed) }
 	case "flows":
 		generate = func(w *writer) { writeFlows(w, *connections) }
+	case "flood":
+		generate = func(w *writer) { writeFlood(w, *sources, *ports, *sessions, *seed) }
 	default:
 		return errUsage
 	}
