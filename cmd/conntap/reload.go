@@ -4,20 +4,23 @@ package main
 
 import (
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
 
-// reloadable are the settings that a running capture can take over, with how. All others
-// are in programs, tables and files that are there already.
-var reloadable = map[string]func(p *pipeline, now, next *runFlags){
-	"account":             func(_ *pipeline, now, next *runFlags) { now.account = next.account },
-	"quiet":               func(p *pipeline, _, next *runFlags) { p.quiet = next.quiet },
-	"local-nets":          func(p *pipeline, _, next *runFlags) { p.rows.setNets(next) },
-	"neighbor-nets":       func(p *pipeline, _, next *runFlags) { p.rows.setNets(next) },
-	"max-rows-per-second": func(p *pipeline, _, next *runFlags) { p.rows.setLimit(uint64(next.maxRowsPerSecond)) },
+// reloadable are the settings that a running capture can take over, with how, or false if
+// it can't after all. All others are in programs, tables and files that are there already.
+var reloadable = map[string]func(p *pipeline, now, next *runFlags) bool{
+	"account":             func(_ *pipeline, now, next *runFlags) bool { now.account = next.account; return true },
+	"quiet":               func(p *pipeline, _, next *runFlags) bool { p.quiet = next.quiet; return true },
+	"local-nets":          takeNets,
+	"neighbor-nets":       takeNets,
+	"max-rows-per-second": takeRowLimit,
+	"rotate":              takeFiles,
+	"rotate-size":         takeFiles,
+	"compress":            takeFiles,
+	"keep":                takeFiles,
 }
 
 // reload reads the configuration again, by the same command line, and takes over what can
@@ -31,14 +34,16 @@ func (f *runFlags) reload(p *pipeline) {
 		p.tell("reload: the configuration in force stays as it is")
 		return
 	}
-	changed := f.settings.Changed(next.settings)
-	isReloadable := func(name string) bool { return reloadable[name] != nil }
-	taken := slices.DeleteFunc(slices.Clone(changed), func(name string) bool { return !isReloadable(name) })
-	for _, name := range taken {
-		reloadable[name](p, f, next)
+	var taken, left []string
+	for _, name := range f.settings.Changed(next.settings) {
+		if take := reloadable[name]; take != nil && take(p, f, next) {
+			taken = append(taken, name)
+		} else {
+			left = append(left, name)
+		}
 	}
 	f.settings.Adopt(next.settings, taken)
-	if left := slices.DeleteFunc(changed, isReloadable); len(left) > 0 {
+	if len(left) > 0 {
 		p.tell("reload: changed, but of no effect before a restart: " + strings.Join(left, ", "))
 	}
 	if len(taken) == 0 {
@@ -63,21 +68,33 @@ func readAgain(args []string) (*runFlags, error) {
 	return f, err
 }
 
-// setNets takes over the networks, which were checked.
-func (w *rowWriter) setNets(f *runFlags) {
-	cfg, err := f.config()
+// takeNets takes over the networks, which were checked.
+func takeNets(p *pipeline, _, next *runFlags) bool {
+	cfg, err := next.config()
 	if err != nil {
-		return // f.check would not have let it pass
+		return false // check would not have let it pass
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, log := range w.logs() {
+	p.rows.mu.Lock()
+	defer p.rows.mu.Unlock()
+	for _, log := range p.rows.logs() {
 		log.SetNets(cfg)
 	}
+	return true
 }
 
-func (w *rowWriter) setLimit(most uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.limit.most = most
+func takeRowLimit(p *pipeline, _, next *runFlags) bool {
+	p.rows.mu.Lock()
+	defer p.rows.mu.Unlock()
+	p.rows.limit.most = uint64(next.maxRowsPerSecond)
+	return true
+}
+
+// takeFiles takes over what becomes of the log's files, if there are any.
+func takeFiles(p *pipeline, _, next *runFlags) bool {
+	cfg, err := next.files.config()
+	if err != nil || p.out.dir == nil {
+		return false
+	}
+	p.out.dir.Reconfigure(cfg)
+	return true
 }

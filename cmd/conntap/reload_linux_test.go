@@ -55,11 +55,11 @@ func TestReload(t *testing.T) {
 		t.Errorf("want no local networks, got %s", text)
 	}
 
-	configure("capture = 'tcx'\naccount = 'full'\nwith = ['rtt']\nmax-rows-per-second = 1000000\n")
+	configure("capture = 'tcx'\naccount = 'full'\nwith = ['rtt']\nmax-rows-per-second = 1000000\nrotate-size = '1M'\n")
 	must(t, os.Rename(log, log+".1"))
 	must(t, run.Process.Signal(unix.SIGHUP))
 	wantMessages(t, messages, "reload: changed, but of no effect before a restart: capture, with",
-		"reloaded: local-nets, account, max-rows-per-second")
+		"reloaded: local-nets, account, max-rows-per-second, rotate-size")
 	if text := row(11); !strings.Contains(text, `"local_orig":true`) {
 		t.Errorf("want 10.0.0.1 to be local, got %s", text)
 	}

@@ -47,7 +47,7 @@ type DirectoryConfig struct {
 // Writers those of one are for one goroutine at a time, of the Directory for any.
 type Directory struct {
 	path    string
-	cfg     DirectoryConfig
+	cfg     DirectoryConfig // from run on, Rotate and RotateSize are that goroutine's
 	backlog *backlog
 	janitor *janitor
 
@@ -60,7 +60,8 @@ type Directory struct {
 	lockMu sync.Mutex
 	lock   *os.File // the directory, with a lock on it
 
-	mu      sync.Mutex
+	mu      sync.Mutex       // guards also cfg.Compress and cfg.Keep
+	changed *DirectoryConfig // that Reconfigure wants; nil once it is done
 	logs    []*logFile
 	notes   []string
 	said    []string // of noteOnce
@@ -128,6 +129,36 @@ func (d *Directory) Path() string { return d.path }
 // before it sends SIGHUP: they get their footers, and the next row begins a new file.
 // Others go on. It does not wait for that.
 func (d *Directory) Reopen() { d.backlog.addReopen() }
+
+// Reconfigure has Rotate, RotateSize, Compress and Keep of cfg hold for what comes behind
+// all rows so far; the rest of cfg is not looked at. A file that another Rotate would have
+// begun at another time is rotated. It does not wait for that.
+func (d *Directory) Reconfigure(cfg DirectoryConfig) {
+	d.mu.Lock()
+	d.changed = &cfg
+	d.mu.Unlock()
+	d.backlog.addReopen()
+}
+
+// adopt takes over what Reconfigure wants.
+func (d *Directory) adopt() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.changed == nil {
+		return
+	}
+	d.cfg.Rotate, d.cfg.RotateSize = d.changed.Rotate, d.changed.RotateSize
+	d.cfg.Compress, d.cfg.Keep = d.changed.Compress, d.changed.Keep
+	d.changed = nil
+	d.janitor.signal()
+}
+
+// tidying is what becomes of rotated files.
+func (d *Directory) tidying() (Compression, time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cfg.Compress, d.cfg.Keep
+}
 
 // DirectoryState is how writing goes.
 type DirectoryState struct {
@@ -299,6 +330,7 @@ func (d *Directory) work(ending bool) error {
 // take does what a block is for.
 func (d *Directory) take(b *block, logs []*logFile) error {
 	if b.log == nil {
+		d.adopt()
 		for _, log := range logs {
 			if err := log.reopen(); err != nil {
 				return err

@@ -273,6 +273,42 @@ func TestReopen(t *testing.T) {
 	}
 }
 
+// TestReconfigure: files that are open begin to be rotated and compressed, and cease to.
+func TestReconfigure(t *testing.T) {
+	dir := t.TempDir()
+	clock := clockAt(t, "2026-03-04 05:06:07")
+	d := openDirectory(t, dir, DirectoryConfig{Now: clock.Now})
+	w := d.newTestWriter(t, "conn.log", TSV)
+	for i, step := range []struct {
+		now  string
+		next DirectoryConfig
+	}{
+		{"05:06:10", DirectoryConfig{}},
+		{"07:00:00", DirectoryConfig{Rotate: time.Hour, Compress: Gzip}}, // what was open ends with this
+		{"08:00:00", DirectoryConfig{Rotate: time.Hour}},
+		{"08:30:00", DirectoryConfig{}},
+		{"09:30:00", DirectoryConfig{}},
+	} {
+		d.Reconfigure(step.next)
+		eventually(t, "the configuration is taken over", func() bool {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.changed == nil
+		})
+		if i == 1 {
+			eventually(t, "the file is rotated and compressed", func() bool {
+				_, err := os.Lstat(filepath.Join(dir, "conn.2026-03-04-05-06-07.log.gz"))
+				return err == nil
+			})
+		}
+		clock.set(t, "2026-03-04 "+step.now)
+		logRow(t, w, uint16(1000+i))
+		written(t, d)
+	}
+	closeDirectory(t, d)
+	wantFiles(t, dir, "conn.2026-03-04-05-06-07.log.gz=1000", "conn.2026-03-04-07-00-00.log=1001", "conn.log=1002,1003,1004")
+}
+
 // TestLeftover: a log that is there keeps its rows under a name of its own, without a
 // last line that is torn, and never in the place of another file.
 func TestLeftover(t *testing.T) {

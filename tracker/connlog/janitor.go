@@ -105,7 +105,8 @@ func (j *janitor) tidyFile(entry fs.DirEntry) error {
 	if !rotated {
 		return nil
 	}
-	if keep := j.dir.cfg.Keep; keep > 0 {
+	compression, keep := j.dir.tidying()
+	if keep > 0 {
 		info, err := entry.Info()
 		if err != nil {
 			return err
@@ -114,10 +115,10 @@ func (j *janitor) tidyFile(entry fs.DirEntry) error {
 			return os.Remove(filepath.Join(j.dir.path, name))
 		}
 	}
-	if compressed || j.dir.cfg.Compress == Plain {
+	if compressed || compression == Plain {
 		return nil
 	}
-	return compressFile(j.ctx, j.dir.path, name, j.dir.cfg.Compress)
+	return compressFile(j.ctx, j.dir.path, name, compression)
 }
 
 // scratchOf is the name of the file for which a temporary one is written, empty if name
