@@ -17,6 +17,7 @@ const usage = `usage: genpcap first FILE                            the small ca
        genpcap flows [--connections N] FILE          N live TCP connections, for memory
        genpcap flood [--sources N] [--ports N] [--sessions N] [--seed N] FILE
                                                      a SYN flood and a scan beside real sessions
+       genpcap churn [--packets N] FILE              connections that come and go, for memory
 `
 
 func main() {
@@ -57,6 +58,8 @@ func run(args []string) error {
 		generate = func(w *writer) { writeFlows(w, *connections) }
 	case "flood":
 		generate = func(w *writer) { writeFlood(w, *sources, *ports, *sessions, *seed) }
+	case "churn":
+		generate = func(w *writer) { writeChurn(w, *packets) }
 	default:
 		return errUsage
 	}
