@@ -68,10 +68,14 @@ func checkConfig(c *cobra.Command, f *checkFlags) error {
 	if err := flags.complete(run); err != nil {
 		return usage(c, err)
 	}
+	if err := flags.load(flags.seed); err != nil {
+		return usage(c, flags.settings.Locate(err))
+	}
 	if f.asJSON {
 		return flags.settings.WriteJSON(os.Stdout)
 	}
 	_, err := flags.settings.WriteTo(os.Stdout)
+	fmt.Printf("# memory: %s\n", &flags.plan)
 	return err
 }
 

@@ -6,8 +6,27 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
+
+// TestExampleReload holds the marks (r) of the example, each at what follows up to an
+// empty line, against what a reload takes over.
+func TestExampleReload(t *testing.T) {
+	text, err := os.ReadFile("../../hack/conntap.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := regexp.MustCompile(`(?m)^#?([a-z-]+) = `)
+	for paragraph := range strings.SplitSeq(string(text), "\n\n") {
+		for _, match := range setting.FindAllStringSubmatch(paragraph, -1) {
+			marked := strings.Contains(paragraph, "(r)\n")
+			if marked != (reloadable[match[1]] != nil) {
+				t.Errorf("%s: marked as reloadable: %t", match[1], marked)
+			}
+		}
+	}
+}
 
 // TestExampleConfiguration loads the example as it stands, and with all that it only
 // shows.
