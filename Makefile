@@ -10,7 +10,7 @@ C_FILES  = bpf/*.c bpf/*.h
 SCRIPTS  = .ci/run hack/*.sh hack/testkernel/run
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-kernel fuzz bench soak lint fmt generate demo check clean
+.PHONY: help build test test-kernel fuzz bench soak lint fmt generate demo check clean release
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ fmt: ## format Go and C
 generate: ## compile the BPF programs; the committed object is Debian's clang 14's
 	@hack/setup.sh generate
 	go generate ./collector ./cmd/conntap/internal/bench
+
+release: ## static tarballs for amd64 and arm64 with checksums, in build/release (VERSION=)
+	VERSION=$(VERSION) hack/release.sh
 
 demo: build ## watch conntap on real traffic between two network namespaces
 	hack/demo.sh

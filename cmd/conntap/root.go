@@ -91,13 +91,13 @@ exactly as Zeek's conn.log says it.`,
 		SuggestionsMinimumDistance: 2,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
-		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	useSections(root)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(newReadCommand(), newRunCommand(), newTopCommand(), newCheckCommand(), newExplainCommand(), newReportCommand(),
-		newBenchCommand(), newVersionCommand())
+		newBenchCommand(), newVersionCommand(), newManCommand())
+	completeFlags(root)
 	return root
 }
 
