@@ -5,7 +5,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -55,14 +54,10 @@ func (f *runFlags) confine(source collector.LiveSource) (confined bool, err erro
 }
 
 // reloadPaths are what a reload reads.
-func (f *runFlags) reloadPaths() (paths []string) {
+func (f *runFlags) reloadPaths() []string {
 	path := f.settings.Path()
 	if path == "" {
 		return nil
 	}
-	paths = []string{path, filepath.Dir(path)} // an editor may put another file in its place
-	if method, key, _ := strings.Cut(f.anonymize, ":"); method == "cryptopan" {
-		paths = append(paths, key)
-	}
-	return paths
+	return []string{path, filepath.Dir(path)} // an editor may put another file in its place
 }
