@@ -142,10 +142,17 @@ func (s *Settings) set(f *pflag.Flag, words []string, origin string) error {
 // reason is what the user can do about an error of a flag's Set.
 func reason(err error) error {
 	var number *strconv.NumError
-	if errors.As(err, &number) {
+	switch {
+	case !errors.As(err, &number):
+		return err
+	case errors.Is(err, strconv.ErrRange):
 		return number.Err
+	case number.Func == "ParseBool":
+		return errors.New("want true or false")
+	case number.Func == "ParseFloat":
+		return errors.New("want a number")
 	}
-	return err
+	return errors.New("want a whole number")
 }
 
 // valueOf is a flag's value at the moment.

@@ -99,6 +99,7 @@ func TestFile(t *testing.T) {
 		{`log-dir = "a\t\u00e9"`, "log-dir", "a\té"},
 		{`"log-dir" = "x"`, "log-dir", "x"},
 		{"# nothing\n", "log-dir", ""},
+		{"\ufefflog-dir = 'x'\r\n", "log-dir", "x"},
 	}
 	for _, tt := range tests {
 		s, err := Load(command(t), write(t, tt.text), nil)
@@ -127,7 +128,7 @@ func TestMistakes(t *testing.T) {
 		{"log-dir = true", []string{`:1: log-dir: want a string, not a boolean`}},
 		{"quiet = 'true'", []string{`:1: quiet: want true or false, not a string`}},
 		{"shards = '4'", []string{`:1: shards: want a number, not a string`}},
-		{"shards = 4.5", []string{`:1: shards: "4.5": invalid syntax`}},
+		{"shards = 4.5", []string{`:1: shards: "4.5": want a whole number`}},
 		{"shards = 99999999999999999999", []string{`:1: shards: "99999999999999999999": value out of range`}},
 		{"interface = ['a', 1]", []string{`:1: interface: want a string or a list of them, not a number`}},
 		{"interface = {a = 1}", []string{`:1: interface: want a string or a list of them, not a table`}},
@@ -168,7 +169,9 @@ func TestMistakes(t *testing.T) {
 func TestEnvironmentMistakes(t *testing.T) {
 	tests := []struct{ variable, want string }{
 		{"CONNTAP_LOGDIR=x", "environment CONNTAP_LOGDIR: no setting, did you mean CONNTAP_LOG_DIR?"},
-		{"CONNTAP_SHARDS=many", `environment CONNTAP_SHARDS: "many": invalid syntax`},
+		{"CONNTAP_SHARDS=many", `environment CONNTAP_SHARDS: "many": want a whole number`},
+		{"CONNTAP_QUIET=yes", `environment CONNTAP_QUIET: "yes": want true or false`},
+		{"CONNTAP_RATIO=half", `environment CONNTAP_RATIO: "half": want a number`},
 		{"CONNTAP_PORT=tcp://10.0.0.1:80", ""}, // as Kubernetes sets it
 		{"CONNTAP_REQUIRE_BPF=1", ""},
 		{"CONNTAP_CONFIG=x", ""},

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ func (s *Settings) fromFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("--%s: %w", FileFlag, err)
 	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // which some editors put there
 	r := reader{Settings: s, path: path, lines: make(map[string]int)}
 	r.parser.Reset(text)
 	for r.parser.NextExpression() {
