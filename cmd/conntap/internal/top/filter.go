@@ -70,19 +70,6 @@ func (f *Filter) matches(c *tracker.Conn) bool {
 	return true
 }
 
-// matchesTalker tells whether a host or pair of hosts is wanted: by addresses, as it
-// has nothing else.
-func (f *Filter) matchesTalker(talker *Talker) bool {
-	for i := range f.terms {
-		t := &f.terms[i]
-		fits := t.fitsAddr(&talker.A) || !talker.Alone && t.fitsAddr(&talker.B)
-		if fits == t.not {
-			return false
-		}
-	}
-	return true
-}
-
 func (t *term) fits(c *tracker.Conn) bool {
 	switch t.key {
 	case "host":

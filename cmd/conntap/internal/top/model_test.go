@@ -107,8 +107,7 @@ func TestTalkers(t *testing.T) {
 	open.add(&a, Sum{Open: 1, BitRate: 80})
 	ended.add(&b, Sum{Logged: 1})
 	ended.add(&c, Sum{Logged: 1})
-	all := func(*Talker) bool { return true }
-	hosts := merged(open.hosts, ended.hosts, true, ByBytes, 2, all)
+	hosts := merged(open.hosts, ended.hosts, true, ByBytes, 2)
 	want := []Sum{
 		{Open: 1, Logged: 1, Sent: 1010, Received: 120, Packets: 4, BitRate: 80},
 		{Open: 1, Logged: 1, Sent: 120, Received: 1010, Packets: 4, BitRate: 80},
@@ -116,7 +115,7 @@ func TestTalkers(t *testing.T) {
 	if len(hosts) != 2 || hosts[0].Sum != want[0] || hosts[1].Sum != want[1] || addrText(&hosts[0].A) != "10.0.0.1" {
 		t.Errorf("want %+v, got %+v", want, hosts)
 	}
-	pairs := merged(open.pairs, ended.pairs, false, ByBytes, 10, all)
+	pairs := merged(open.pairs, ended.pairs, false, ByBytes, 10)
 	if len(pairs) != 2 || pairs[0].Sum != want[0] || addrText(&pairs[0].B) != "10.0.0.2" {
 		t.Errorf("want %+v first of two, got %+v", want[0], pairs)
 	}
@@ -210,8 +209,15 @@ func TestWatcher(t *testing.T) {
 	if len(p.Open) != 2 || p.Matching != 2 || ipBytes(&p.Open[0].Conn) != 3000 || p.Open[1].Age != 9*second {
 		t.Errorf("want the two connections of port 80, the larger first, got %+v", p.Open)
 	}
+	if len(p.Hosts) != 3 || p.Hosts[0].Sum != (Sum{Open: 2, Sent: 2200, Received: 1100, Packets: 5}) {
+		t.Errorf("want the three hosts of these connections alone, the server first, got %+v", p.Hosts)
+	}
 	if p.States[tracker.S1] != 2 || p.States[tracker.S0] != 1 {
 		t.Errorf("want two S1 and one S0, got %v", p.States)
+	}
+	w.Ask(Query{Talkers: ByBytes})
+	if p := w.look(); len(p.Hosts) != 5 || p.Hosts[0].Logged != 1 || p.Hosts[0].Open != 1 || p.Hosts[0].Sent != 5100 {
+		t.Errorf("without a filter, want the five hosts of all connections, the client of the logged one first, got %+v", p.Hosts)
 	}
 	rows := w.lastLogged()
 	if len(rows) != 1 || string(rows[0].History) != "ShADadFf" || !rows[0].Ended || rows[0].Age != second {

@@ -329,7 +329,6 @@ func (s *Screen) talkers() []Talker {
 		talkers = s.picture.Pairs
 	}
 	talkers = slices.Clone(talkers)
-	talkers = slices.DeleteFunc(talkers, func(t Talker) bool { return !s.filter.matchesTalker(&t) })
 	sortTalkers(talkers, s.orderOf(s.tab))
 	return talkers
 }

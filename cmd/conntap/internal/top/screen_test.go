@@ -40,9 +40,8 @@ func testScreen(width, height int) (*Screen, *Query) {
 		open.add(&rows[i].Conn, Sum{Open: 1, BitRate: rows[i].BitRate})
 	}
 	closed.add(&ended.Conn, Sum{Logged: 1})
-	all := func(*Talker) bool { return true }
-	p.Hosts = merged(open.hosts, closed.hosts, true, ByRate, 100, all)
-	p.Pairs = merged(open.pairs, closed.pairs, false, ByRate, 100, all)
+	p.Hosts = merged(open.hosts, closed.hosts, true, ByRate, 100)
+	p.Pairs = merged(open.pairs, closed.pairs, false, ByRate, 100)
 	f := Figures{
 		Sample: Sample{
 			Time: time.Date(2026, 1, 2, 22, 13, 31, 0, time.UTC), Seen: 4_812_332, Lost: 12, RingUsed: 0.02, RingHighest: 0.3,

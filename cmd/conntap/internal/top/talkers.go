@@ -118,14 +118,11 @@ func (t *talkers) add(c *tracker.Conn, sum Sum) {
 	}
 }
 
-// merged are the talkers of two tables that match, the first ones in an order.
-func merged(a, b sums, alone bool, o Order, limit int, matches func(*Talker) bool) []Talker {
+// merged are the talkers of two tables, the first ones in an order.
+func merged(a, b sums, alone bool, o Order, limit int) []Talker {
 	var all []Talker
 	take := func(key pair, sum Sum) {
-		t := Talker{A: key.a, B: key.b, Alone: alone, Sum: sum}
-		if matches(&t) {
-			all = append(all, t)
-		}
+		all = append(all, Talker{A: key.a, B: key.b, Alone: alone, Sum: sum})
 	}
 	for key, sum := range a {
 		if other, ok := b[key]; ok {

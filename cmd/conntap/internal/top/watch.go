@@ -44,7 +44,8 @@ type Picture struct {
 	Matching uint64
 	// States are how many open connections have each state.
 	States [tracker.StateCount]uint64
-	// Hosts and Pairs are the first of those that match.
+	// Hosts and Pairs are the first of those of the open connections that match, and,
+	// without a filter, of those that were logged.
 	Hosts, Pairs []Talker
 }
 
@@ -153,16 +154,20 @@ func (w *Watcher) look() *Picture {
 		row := Row{Conn: *c, Age: now - c.Start}
 		row.BitRate, row.RateKnown = w.rates.of(c, now)
 		picture.States[c.State]++
-		open.add(c, Sum{Open: 1, BitRate: row.BitRate})
 		if q.Filter.matches(c) {
 			picture.Matching++
 			first.add(&row)
+			open.add(c, Sum{Open: 1, BitRate: row.BitRate})
 		}
 	}
 	picture.Open = first.ranked()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	picture.Hosts = merged(open.hosts, w.talkers.hosts, true, q.Talkers, rowsMost, q.Filter.matchesTalker)
-	picture.Pairs = merged(open.pairs, w.talkers.pairs, false, q.Talkers, rowsMost, q.Filter.matchesTalker)
+	ended := w.talkers
+	if len(q.Filter.terms) > 0 { // what matched of them nobody knows any more
+		ended = talkers{}
+	}
+	picture.Hosts = merged(open.hosts, ended.hosts, true, q.Talkers, rowsMost)
+	picture.Pairs = merged(open.pairs, ended.pairs, false, q.Talkers, rowsMost)
 	return picture
 }
