@@ -103,12 +103,9 @@ func (l *loader) load(hook bpf.Hook, i *Interface, number uint16) (*ebpf.Collect
 	if hook == bpf.HookXDP && l.kernel.before(xdpFragsKernel) {
 		name = conntapProgConntapXdpLinear
 	}
-	config, err := l.config(i, number)
+	config, err := l.config(hook, i, number)
 	if err != nil {
 		return nil, err
-	}
-	if l.owners && hook == bpf.HookTCEgress {
-		config.Owner = 1
 	}
 	collection, err := l.loadProgram(name, config, ebpf.ProgramOptions{}, l.installSelection)
 	if err != nil {
@@ -117,8 +114,8 @@ func (l *loader) load(hook bpf.Hook, i *Interface, number uint16) (*ebpf.Collect
 	return collection, nil
 }
 
-// config is what the object says, for the interface.
-func (l *loader) config(i *Interface, number uint16) (conntapConfig, error) {
+// config is what the object says, for the hook of the interface.
+func (l *loader) config(hook bpf.Hook, i *Interface, number uint16) (conntapConfig, error) {
 	config, err := l.defaults()
 	if err != nil {
 		return config, err
@@ -138,6 +135,9 @@ func (l *loader) config(i *Interface, number uint16) (conntapConfig, error) {
 	}
 	if l.verify {
 		config.Verify = 1
+	}
+	if l.owners && hook == bpf.HookTCEgress {
+		config.Owner = 1
 	}
 	if l.drop {
 		config.Drop = 1

@@ -90,7 +90,7 @@ func (l *loader) loadShared(hook bpf.Hook, i *Interface, number uint16) (*ebpf.C
 	if collection := l.many.loaded[kind]; collection != nil {
 		return collection, nil
 	}
-	config, err := l.config(i, number)
+	config, err := l.config(hook, i, number)
 	if err != nil {
 		return nil, err
 	}

@@ -20,10 +20,19 @@ import (
 
 // TestLiveOwners has clients and servers, TCP (of servers: Multipath TCP, where the
 // kernel has it) and UDP, opened before and after capture began: the packets that leave
-// say who opened their sockets.
+// say who opened their sockets. On loopback those are captured that leave, unless asked
+// for otherwise.
 func TestLiveOwners(t *testing.T) {
-	for _, name := range []string{"TCX", "clsact"} {
-		t.Run(name, func(t *testing.T) {
+	tests := []struct {
+		name   string
+		config LiveConfig
+	}{
+		{"TCX", LiveConfig{Interfaces: []string{"lo"}}},
+		{"clsact", LiveConfig{Interfaces: []string{"lo"}, clsact: true}},
+		{"shared programs", LiveConfig{Interfaces: []string{"l*"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
 			enterNamespace(t)
 			must(t, netlink.LinkSetUp(linkByName(t, "lo")))
 			before := listenEcho(t)
@@ -31,7 +40,11 @@ func TestLiveOwners(t *testing.T) {
 			must(t, err)
 			defer client.Close()
 
-			l := openLive(t, LiveConfig{Interfaces: []string{"lo"}, Direction: DirectionOut, Owners: true, clsact: name == "clsact"})
+			tt.config.Owners = true
+			l := openLive(t, tt.config)
+			if shared := l.loader.many != nil; shared != (tt.name == "shared programs") {
+				t.Errorf("want shared programs or not, got %v", shared)
+			}
 			after := listenEcho(t)
 			ping(t, client)
 			before.call(t)
