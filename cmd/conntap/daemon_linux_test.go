@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -52,6 +53,9 @@ func hear(t *testing.T, manager *net.UnixConn, text string) {
 func TestService(t *testing.T) {
 	near, far := twoHosts(t)
 	manager := serviceManager(t, 2*time.Second)
+	settings := filepath.Join(t.TempDir(), "conntap.toml")
+	must(t, os.WriteFile(settings, nil, 0o600))
+	t.Setenv("CONNTAP_CONFIG", settings)
 	run, stdout, messages := startRun(t, near, "--format", "tsv", "--metrics", ":0", "--max-connections", "1", "--shards", "1")
 	address := metricsAddress(t, messages)
 	hear(t, manager, "READY=1")
@@ -74,6 +78,9 @@ func TestService(t *testing.T) {
 		rest <- string(text)
 	}()
 	hear(t, manager, "WATCHDOG=1")
+	must(t, run.Process.Signal(syscall.SIGHUP))
+	hear(t, manager, "RELOADING=1")
+	hear(t, manager, "READY=1")
 	must(t, run.Process.Signal(os.Interrupt))
 	hear(t, manager, "STOPPING=1")
 	if rows := <-rest; strings.Count(rows, "\tudp\t") < 4000 {

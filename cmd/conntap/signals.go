@@ -33,6 +33,7 @@ func (p *pipeline) hangUp() (ends bool) {
 	if p.onTerminal && !isTerminal(os.Stderr) {
 		return true
 	}
+	_ = p.service.Reloading() // a manager that does not listen is no reason to end
 	if p.reload != nil {
 		p.reload()
 	}
@@ -40,5 +41,6 @@ func (p *pipeline) hangUp() (ends bool) {
 	if p.out.dir != nil {
 		p.out.dir.Reopen()
 	}
+	_ = p.service.Ready("capturing")
 	return false
 }
