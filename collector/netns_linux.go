@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"conntap/collector/thread"
 )
 
 // namespacesDir is where ip-netns(8) keeps the names of network namespaces.
@@ -57,14 +58,13 @@ func openNamespace(text string) (*os.File, error) {
 // returns once that thread is there.
 func goIn(namespace *os.File, f func()) error {
 	entered := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is nobody else's
+	thread.Go(func() {
 		err := enter(namespace)
 		entered <- err
 		if err == nil {
 			f()
 		}
-	}()
+	})
 	return <-entered
 }
 

@@ -12,10 +12,11 @@ import (
 var rooms = map[string][]string{
 	"conntap/bpf": {},
 	"conntap/collector": {
-		"conntap/bpf", "conntap/collector/host", "github.com/cilium/ebpf", "github.com/klauspost/compress", "github.com/vishvananda/netlink",
+		"conntap/bpf", "conntap/collector/host", "conntap/collector/thread", "github.com/cilium/ebpf", "github.com/klauspost/compress", "github.com/vishvananda/netlink",
 		"golang.org/x/sys",
 	},
 	"conntap/collector/host":        {"golang.org/x/sys"},
+	"conntap/collector/thread":      {"golang.org/x/sys"},
 	"conntap/tracker":               {"conntap/bpf", "conntap/tracker/service", "conntap/tracker/internal/slab"},
 	"conntap/tracker/service":       {"conntap/tracker/internal/slab"},
 	"conntap/tracker/internal/slab": {},

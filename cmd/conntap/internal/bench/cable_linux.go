@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"conntap/collector/thread"
 )
 
 // The ends of a cable, each in a namespace of its own.
@@ -31,7 +32,7 @@ type namespace struct {
 func newNamespace() (*namespace, error) {
 	n := &namespace{calls: make(chan func()), ended: make(chan struct{})}
 	entered := make(chan error)
-	onThread(func() {
+	thread.Go(func() {
 		defer close(n.ended)
 		entered <- n.enter()
 		for call := range n.calls {
@@ -43,26 +44,6 @@ func newNamespace() (*namespace, error) {
 		return nil, err
 	}
 	return n, nil
-}
-
-// onThread has a thread run f, and end. It must not be the main thread, which can't
-// end before the process, and by which /proc knows the process.
-func onThread(f func()) {
-	go func() {
-		runtime.LockOSThread() // for good: the thread dies with the goroutine
-		if unix.Gettid() != unix.Getpid() {
-			f()
-			return
-		}
-		taken := make(chan struct{})
-		go func() {
-			runtime.LockOSThread()
-			close(taken)
-			f()
-		}()
-		<-taken
-		runtime.UnlockOSThread()
-	}()
 }
 
 func (n *namespace) enter() error {

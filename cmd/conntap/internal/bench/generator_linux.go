@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"conntap/cmd/conntap/internal/affinity"
+	"conntap/collector/thread"
 )
 
 const (
@@ -110,7 +111,7 @@ func (g *generator) produceAll() (sum usage, err error) {
 	}
 	endings := make(chan ending)
 	for n, cpu := range g.cpus {
-		onThread(func() {
+		thread.Go(func() {
 			used, err := g.produce(cpu, g.share(n))
 			endings <- ending{used, err}
 		})
