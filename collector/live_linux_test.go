@@ -617,6 +617,7 @@ func TestLiveLeaks(t *testing.T) {
 			{clsact: true},
 			{noTimers: true},
 			{Transport: TransportPerPacket},
+			{Direction: DirectionBoth, Owners: true},
 		} {
 			c.Interfaces, c.RingBytes = []string{"tap"}, ringLeast
 			l, err := OpenLive(c)
