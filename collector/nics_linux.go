@@ -39,6 +39,13 @@ type nic struct {
 	since      time.Time // when it went
 }
 
+// fits tells whether an interface may go on where the one before it ended: if their
+// frames begin with the same header, or if there was none.
+func (n *nic) fits(i *Interface) bool {
+	before := &n.attachment.Interface
+	return before.Index == 0 || before.hasBareIP() == i.hasBareIP()
+}
+
 // nics are the interfaces of a capture. An interface keeps its number when it goes and
 // comes back. Another one's may get its slot then, but not its number before all are
 // used up, so that connections that are still open keep the name.
@@ -90,7 +97,7 @@ func (t *nics) captured(index int) *nic {
 // the one that has been gone the longest, of which forget then is told. Those in keep
 // are waited for.
 func (t *nics) place(i *Interface, keep []string, now time.Time, forget func(*nic)) (*nic, error) {
-	if n := t.called(i.Name); n != nil && n.index == 0 && n.attachment.Interface.hasBareIP() == i.hasBareIP() {
+	if n := t.called(i.Name); n != nil && n.index == 0 && n.fits(i) {
 		return n, nil
 	}
 	n := &nic{name: i.Name}

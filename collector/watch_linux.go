@@ -147,9 +147,9 @@ func (w *watcher) begin() error {
 		w.say.now("--with process: " + noEgress)
 	}
 	if w.nics.slots = w.config.slots; w.nics.slots == 0 {
-		w.nics.slots = slotsFor(len(chosen), w.choice.open())
+		w.nics.slots = slotsFor(max(len(chosen), len(w.choice.names)), w.choice.open())
 	}
-	if err := w.taker.prepare(w.config, len(interfaces)); err != nil {
+	if err := w.taker.prepare(w.config, max(len(interfaces), len(w.choice.names))); err != nil {
 		return err
 	}
 	for k, i := range interfaces {

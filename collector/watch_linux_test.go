@@ -405,7 +405,7 @@ func TestFollowSlots(t *testing.T) {
 			if len(rows) != 3 || rows["tap1"] != 1 || rows["tap2"] != 1 || rows[nameGone] != 1 {
 				t.Errorf("want a packet of tap1, one of tap2 and one of those that are gone, got %v", rows)
 			}
-			if got := f.InterfaceName(f.packets[0].Interface); got != "tap0" {
+			if got := f.sees(t, 0); got != "tap0" {
 				t.Errorf("want the first packet still to be known as tap0's, got %q", got)
 			}
 			f.end(t)
@@ -449,18 +449,21 @@ func TestFollowHeld(t *testing.T) {
 // TestFollowNamed: without Wait a name that is not there is an error, with it a wait.
 func TestFollowNamed(t *testing.T) {
 	enterNamespace(t)
-	c := LiveConfig{Interfaces: []string{"tap"}}
+	c := LiveConfig{Interfaces: []string{"tap", "tip"}}
 	if _, err := Open(c); message(err) != `no interface is called "tap"; there are: lo (--wait waits for it)` {
 		t.Errorf("want an error for an interface that is not there, got %v", err)
 	}
 	c.Wait = true
 	f := follow(t, c)
 	f.hears(t, "waiting for tap")
-	if n := f.Interfaces(); n.Awaited != 1 {
-		t.Errorf("want one interface awaited, got %+v", n)
+	f.hears(t, "waiting for tip")
+	if n := f.Interfaces(); n.Awaited != 2 {
+		t.Errorf("want two interfaces awaited, got %+v", n)
 	}
 	addVeth(t, "tap", "far")
 	f.hears(t, "captured now: tap ")
+	addVeth(t, "tip", "beyond")
+	f.hears(t, "captured now: tip ")
 	eventually(t, "no interface awaited", func() bool { return f.Interfaces().Awaited == 0 })
 }
 
@@ -553,5 +556,43 @@ func TestSayer(t *testing.T) {
 	s.at(now.Add(sayEvery), "another")
 	if want := "another (and 80 sentences more of interfaces, not said for their number)"; said[len(said)-1] != want {
 		t.Errorf("want %q, got %q", want, said[len(said)-1])
+	}
+}
+
+// TestNicsPlace gives interfaces their slots.
+func TestNicsPlace(t *testing.T) {
+	ether, bare := &Interface{Name: "a", Index: 1, Link: "ether"}, &Interface{Name: "a", Index: 2, Link: "none"}
+	now := time.Now()
+	table := nics{slots: 2}
+	forget := func(n *nic) { t.Errorf("want no slot given away, got that of %s", n.name) }
+	place := func(i *Interface) *nic {
+		t.Helper()
+		n, err := table.place(i, []string{"kept"}, now, forget)
+		must(t, err)
+		return n
+	}
+	failed := place(bare) // it can't be captured, and is tried again
+	if again := place(bare); again != failed {
+		t.Error("want an interface to keep the slot that it failed in")
+	}
+	failed.attachment, failed.index = Attachment{Interface: *ether}, 1
+	failed.index = 0
+	if again := place(ether); again != failed {
+		t.Error("want an interface to get its slot back")
+	}
+	other := place(bare)
+	if other == failed || other.number != 1 {
+		t.Errorf("want another slot for one without Ethernet, got %+v", other)
+	}
+	failed.name, other.name, other.index = "kept", "b", 2
+	if _, err := table.place(&Interface{Name: "c", Index: 3}, []string{"kept"}, now.Add(slotRest), forget); err != errNoSlot {
+		t.Errorf("want no slot taken from one that is awaited or captured, got %v", err)
+	}
+	var given string
+	forget = func(n *nic) { given = n.name }
+	n, err := table.place(&Interface{Name: "c", Index: 3}, nil, now.Add(slotRest), forget)
+	must(t, err)
+	if given != "kept" || n.number != 2 || table.slot(n) != 0 || table.list[0] != n {
+		t.Errorf("want the slot of the one that is gone, by a new number, got %+v of %q", n, given)
 	}
 }
