@@ -3,6 +3,7 @@
 package collector
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"conntap/bpf"
@@ -114,6 +115,25 @@ func (s *FileSource) Account(f *Frames) {
 	*p = parsedFrames{}
 }
 
+// seenAt tells apart where frames with packets were seen. A capture of Linux's "any"
+// device says so for each (tcpdump.org, LINKTYPE_LINUX_SLL and LINKTYPE_LINUX_SLL2).
+func (fr *frame) seenAt() (place uint16, hook bpf.Hook) {
+	const outgoing = 4
+	var packetType uint16
+	switch fr.link {
+	case bpf.LinkSLL:
+		place, packetType = fr.place, binary.BigEndian.Uint16(fr.data)
+	case bpf.LinkSLL2: // with the interface's number
+		place, packetType = fr.place<<8+binary.BigEndian.Uint16(fr.data[6:]), uint16(fr.data[10])
+	default:
+		return fr.place, 0
+	}
+	if packetType == outgoing {
+		return place, bpf.HookTCEgress
+	}
+	return place, bpf.HookTCIngress
+}
+
 // parse turns a frame into packets, counts it and says how many there are. A frame
 // without one still moves time, and with it Zeek's timers; so does one that is not to
 // be recorded, as the clock does live. dst has room for bpf.PacketsMax.
@@ -142,8 +162,9 @@ func (f *Frames) parse(i int, parser *bpf.Parser, selects *Selection, dst []bpf.
 		dst[0] = bpf.Packet{Kind: bpf.KindNone, Time: fr.time, Ordinal: ordinal}
 		return 1
 	}
+	place, hook := fr.seenAt()
 	for i := range dst[:n] {
-		dst[i].Time, dst[i].Ordinal, dst[i].Interface = fr.time, ordinal, fr.place
+		dst[i].Time, dst[i].Ordinal, dst[i].Interface, dst[i].Hook = fr.time, ordinal, place, hook
 		if dst[i].Kind == bpf.KindPacket {
 			p.Packets++
 		}

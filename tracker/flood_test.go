@@ -15,7 +15,7 @@ import (
 // nothing of the tracker grows beyond what its limit allows, and every packet is
 // accounted for.
 func TestFloodMemory(t *testing.T) {
-	const limit, sources, apart = 2000, 150_000, int64(50 * time.Microsecond)
+	const limit, sources, apart = 2000, 100_000, int64(50 * time.Microsecond)
 	tests := []struct {
 		name     string
 		protocol uint8
