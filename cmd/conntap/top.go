@@ -47,8 +47,8 @@ and gives the same account at the end.
   p              pause the picture; the capture goes on
   q, Ctrl-C      quit
 
-Colours follow NO_COLOR. Open connections are looked at once a second, from about
-fifty thousand on less often, a million in some seconds.`,
+Colours follow NO_COLOR. Open connections are looked at once a second; a million of
+them take some seconds, as packets come first.`,
 		Example: `  sudo conntap top -i eth0
   sudo conntap top -i eth0 --filter 'not port 22'`,
 		RunE: func(c *cobra.Command, args []string) error {
