@@ -147,14 +147,14 @@ static __always_inline enum reason parse(struct walk *walk, int xdp, struct fram
 	return REASON_NONE;
 }
 
-/* Finds the interface's number; false if the program is not of that interface. */
-static __always_inline int find_interface(struct walk *walk, int xdp, __u32 *number)
+/* Finds the interface's slot; false if the program is not of that interface. */
+static __always_inline int find_interface(struct walk *walk, int xdp, __u32 *slot)
 {
 	struct interface_number *found;
 	struct __sk_buff *skb = walk->ctx;
 	__u32 key, index;
 
-	*number = config.interface;
+	*slot = config.slot;
 	if (xdp || !config.index_mask)
 		return 1;
 	index = skb->ifindex;
@@ -162,7 +162,7 @@ static __always_inline int find_interface(struct walk *walk, int xdp, __u32 *num
 	found = bpf_map_lookup_elem(&interfaces, &key);
 	if (!found || found->index != index)
 		return 0;
-	*number = found->number;
+	*slot = found->number & config.slot_mask;
 	walk->staging->interface = found->number;
 	return 1;
 }
@@ -170,15 +170,15 @@ static __always_inline int find_interface(struct walk *walk, int xdp, __u32 *num
 /* Counts a frame and, if there are packets in it, sends their records on. */
 static __always_inline void tap(void *ctx, int xdp, enum hook hook, void *data, void *data_end)
 {
-	__u32 staging_key = hook, key, number;
+	__u32 staging_key = hook, key, slot;
 	struct walk walk = {ctx, bpf_map_lookup_elem(&staging, &staging_key)};
 	struct counters *counts;
 	enum reason reason;
 	struct frame f;
 
-	if (!walk.staging || !find_interface(&walk, xdp, &number))
+	if (!walk.staging || !find_interface(&walk, xdp, &slot))
 		return;
-	key = (number & config.slot_mask) * HOOK_COUNT + hook;
+	key = slot * HOOK_COUNT + hook;
 	counts = bpf_map_lookup_elem(&counters, &key);
 	if (!counts)
 		return;

@@ -39,6 +39,7 @@ struct config {
 	__u32 index_mask;   /* of an ifindex: its place in `interfaces`, where its number stands;
 			     * 0: the program is of one interface. SKB alone: XDP's frames may
 			     * name the device below, as on a bond */
+	__u32 slot;	    /* of the interface: its place in the counters, number & slot_mask */
 	__u32 slot_mask;    /* of an interface's number: its place in the counters */
 	__u32 replaced_max; /* how many packets of a batch may drive another flow out of its
 			     * slot: with more flows than slots nearly all payloads would be
@@ -278,8 +279,7 @@ struct {
 	__type(value, struct interface_number);
 } interfaces SEC(".maps");
 
-/* Key: (number of the interface & config.slot_mask) * HOOK_COUNT + enum hook; max_entries is
- * set at load.
+/* Key: slot of the interface * HOOK_COUNT + enum hook; max_entries is set at load.
  * Value: struct counters, per CPU. Read by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -33,6 +33,7 @@ type conntapConfig struct {
 	BatchBytes  uint32
 	FlushNs     uint32
 	IndexMask   uint32
+	Slot        uint32
 	SlotMask    uint32
 	ReplacedMax uint32
 }

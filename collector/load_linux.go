@@ -121,6 +121,7 @@ func (l *loader) config(hook bpf.Hook, i *Interface, number uint16) (conntapConf
 		return config, err
 	}
 	config.Interface, config.SlotMask = number, uint32(l.slots-1)
+	config.Slot = uint32(number) & config.SlotMask
 	if i.hasBareIP() {
 		config.Link = linkIP
 	}
