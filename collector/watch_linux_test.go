@@ -177,9 +177,8 @@ func testFollowRecreated(t *testing.T, c LiveConfig) {
 		}
 	}
 	stop()
-	if got, want := f.Interfaces(), (InterfaceCount{Captured: 2, Attached: 4, Detached: 2}); got != want {
-		t.Errorf("want %+v, got %+v", want, got)
-	}
+	want := InterfaceCount{Captured: 2, Attached: 4, Detached: 2}
+	eventually(t, fmt.Sprintf("%+v", want), func() bool { return f.Interfaces() == want })
 	var seen uint16
 	checkFollowed(t, f, "tap", "other")
 	for _, p := range f.packets {
@@ -436,14 +435,10 @@ func TestFollowHeld(t *testing.T) {
 	must(t, err)
 	must(t, netlink.LinkSetName(device, "tap"))
 	f.hears(t, "tap: an XDP program (id ")
-	if n := f.Interfaces(); n.Captured != 0 || n.Failed != 1 {
-		t.Errorf("want one interface that fails, got %+v", n)
-	}
+	eventually(t, "one interface that fails", func() bool { n := f.Interfaces(); return n.Captured == 0 && n.Failed == 1 })
 	must(t, other.Close())
 	f.hears(t, "captured now: tap ")
-	if n := f.Interfaces(); n.Captured != 1 || n.Failed != 0 {
-		t.Errorf("want it captured, got %+v", n)
-	}
+	eventually(t, "it captured", func() bool { n := f.Interfaces(); return n.Captured == 1 && n.Failed == 0 })
 }
 
 // TestFollowNamed: without Wait a name that is not there is an error, with it a wait.
@@ -525,12 +520,14 @@ func TestFollowNamespace(t *testing.T) {
 
 func TestNamespaceErrors(t *testing.T) {
 	requireBPF(t)
+	program, err := os.Executable()
+	must(t, err)
 	tests := []struct{ namespace, want string }{
 		{"nowhere-4", "--netns nowhere-4: no such network namespace (/run/netns/nowhere-4): give a name that ip netns lists, a " +
 			"path, or the id of a process in it"},
 		{"2147483646", "--netns 2147483646: no such network namespace (/proc/2147483646/ns/net): give"},
 		{"/proc/self/ns/mnt", "--netns /proc/self/ns/mnt: /proc/self/ns/mnt is no network namespace"},
-		{"/etc/hostname", "--netns /etc/hostname: /etc/hostname is no network namespace"},
+		{program, "--netns " + program + ": " + program + " is no network namespace"},
 	}
 	for _, tt := range tests {
 		_, err := Open(LiveConfig{Interfaces: []string{"lo"}, Namespace: tt.namespace})
