@@ -93,16 +93,22 @@ func (f *followed) hears(t *testing.T, want string) {
 // sees waits for a packet from a port, and says which interface it came from.
 func (f *followed) sees(t *testing.T, port uint16) (name string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("a packet from port %d", port), func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		i := slices.IndexFunc(f.packets, func(p bpf.Packet) bool { return p.SrcPort == port })
-		if i >= 0 {
-			name = f.InterfaceName(f.packets[i].Interface)
-		}
-		return i >= 0
+	eventually(t, fmt.Sprintf("a packet from port %d", port), func() (seen bool) {
+		name, seen = f.packetFrom(port)
+		return seen
 	})
 	return name
+}
+
+// packetFrom says which interface a packet from a port came from, if there is one.
+func (f *followed) packetFrom(port uint16) (name string, seen bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.packets, func(p bpf.Packet) bool { return p.SrcPort == port })
+	if i < 0 {
+		return "", false
+	}
+	return f.InterfaceName(f.packets[i].Interface), true
 }
 
 func eventually(t *testing.T, what string, is func() bool) {
@@ -171,8 +177,13 @@ func testFollowRecreated(t *testing.T, c LiveConfig) {
 		addVeth(t, "tap", "far")
 		stop = load(t, "far")
 		f.hears(t, "captured now: tap (veth, ")
-		newSender(t, "far").send(t, udpFrame(2000+round, 30))
-		if name := f.sees(t, 2000+round); name != "tap" {
+		marker, name := newSender(t, "far"), ""
+		eventually(t, "a packet of the new tap", func() (seen bool) {
+			marker.send(t, udpFrame(2000+round, 30)) // again, as the ring may be full
+			name, seen = f.packetFrom(2000 + round)
+			return seen
+		})
+		if name != "tap" {
 			t.Errorf("want a packet of tap, got one of %q", name)
 		}
 	}
