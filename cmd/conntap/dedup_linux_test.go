@@ -33,7 +33,7 @@ func TestRunDedup(t *testing.T) {
 	time.Sleep(settled)
 
 	run := exec.Command("conntap", "run", "-i", "pa", "-i", "pb", "--direction", "both", "--dedup", "--account", "full",
-		"--filter", "ip", "--format", "tsv", "--fields", "id.orig_p,orig_pkts,resp_pkts")
+		"--filter", "udp", "--format", "tsv", "--fields", "id.orig_p,orig_pkts,resp_pkts")
 	stdout, err := run.StdoutPipe()
 	must(t, err)
 	stderr, err := run.StderrPipe()
