@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"conntap/cmd/conntap/internal/logread"
@@ -52,7 +51,7 @@ func (r record) write(w io.Writer) error {
 	var b strings.Builder
 	history := r.get("history")
 	for _, f := range r {
-		value := printable(f.Value)
+		value := logread.Printable(f.Value)
 		if !f.Set {
 			value = "-"
 		}
@@ -60,7 +59,7 @@ func (r record) write(w io.Writer) error {
 		if f.Name == "conn_state" {
 			meaning = r.stateMeaning(history)
 		}
-		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("%-18s  %-24s  %s", printable(f.Name), value, meaning), " "))
+		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("%-18s  %-24s  %s", logread.Printable(f.Name), value, meaning), " "))
 		if f.Name == "history" && f.Set {
 			writeLetters(&b, "    ", r.get("proto"), history)
 		}
@@ -70,16 +69,6 @@ func (r record) write(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// printable quotes what would not stay on its line, or do things to a terminal.
-func printable(text string) string {
-	for _, r := range text {
-		if !strconv.IsPrint(r) {
-			return strconv.Quote(text)
-		}
-	}
-	return text
 }
 
 func (r record) stateMeaning(history string) string {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"conntap/cmd/conntap/internal/logread"
 	"conntap/cmd/conntap/internal/screen"
 )
 
@@ -73,9 +74,9 @@ type connectionsTable struct {
 type connectionRow struct{ Originator, Responder, Service, State, Bytes, Duration, Start, UID string }
 
 func (r *Report) view() *view {
-	v := &view{frame: plotFrame, Title: printable(r.title()), Figures: r.figures()}
+	v := &view{frame: plotFrame, Title: logread.Printable(r.title()), Figures: r.figures()}
 	for _, note := range r.notes() {
-		v.Notes = append(v.Notes, printable(note))
+		v.Notes = append(v.Notes, logread.Printable(note))
 	}
 	v.Footer = "Bytes are those of IP packets; those of the payload where the log has no columns for the former. " +
 		"Times are UTC. In the plot of bytes those of a connection are spread evenly over its duration."
@@ -158,7 +159,7 @@ func (r *Report) groupTable(title, heading string, groups []Group) *table {
 			break
 		}
 		t.Rows = append(t.Rows, row{
-			Name: printable(g.Name), Connections: screen.Count(g.Connections), Bytes: screen.Bytes(g.Bytes),
+			Name: logread.Printable(g.Name), Connections: screen.Count(g.Connections), Bytes: screen.Bytes(g.Bytes),
 			Share: share(g.Connections, r.Connections), Part: part(g.Connections, r.Connections), Words: g.Words,
 		})
 	}
@@ -213,8 +214,8 @@ func connectionsTables(title string, list []Connection) []connectionsTable {
 	t := connectionsTable{Title: title}
 	for _, c := range list {
 		t.Rows = append(t.Rows, connectionRow{
-			c.Originator, c.Responder, printable(c.what()), printable(c.State), screen.Bytes(c.Bytes), c.lasted(), clock(c.Start),
-			printable(c.UID),
+			c.Originator, c.Responder, logread.Printable(c.what()), logread.Printable(c.State), screen.Bytes(c.Bytes), c.lasted(), clock(c.Start),
+			logread.Printable(c.UID),
 		})
 	}
 	return []connectionsTable{t}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"conntap/cmd/conntap/internal/logread"
 	"conntap/cmd/conntap/internal/screen"
 )
 
@@ -39,7 +40,7 @@ func (r *Report) WriteText(w io.Writer) error {
 
 // textSummary says what there was in all.
 func (r *Report) textSummary(b *strings.Builder) {
-	fmt.Fprintf(b, "%s: %s", printable(r.title()), screen.Plural(r.Connections, "connection"))
+	fmt.Fprintf(b, "%s: %s", logread.Printable(r.title()), screen.Plural(r.Connections, "connection"))
 	if r.Start != nil {
 		fmt.Fprintf(b, ", %s", screen.Period(nanos(*r.Start), nanos(*r.End)))
 	}
@@ -54,7 +55,7 @@ func (r *Report) textSummary(b *strings.Builder) {
 			screen.Bytes(t.OrigIPBytes), screen.Bytes(t.RespIPBytes), screen.Count(t.OrigPackets), screen.Plural(t.RespPackets, "packet"))
 	}
 	for _, note := range r.notes() {
-		fmt.Fprintf(b, "  %s\n", printable(note))
+		fmt.Fprintf(b, "  %s\n", logread.Printable(note))
 	}
 }
 
@@ -150,7 +151,7 @@ func (r *Report) textGroups(b *strings.Builder, heading string, groups []Group) 
 			fmt.Fprintf(b, "%d more\n", len(groups)-most)
 			return
 		}
-		line := fmt.Sprintf("%-16s %12s %7s %10s %7s  %s", printable(g.Name), screen.Count(g.Connections),
+		line := fmt.Sprintf("%-16s %12s %7s %10s %7s  %s", logread.Printable(g.Name), screen.Count(g.Connections),
 			share(g.Connections, r.Connections), screen.Bytes(g.Bytes), share(g.Bytes, r.Bytes), g.Words)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
@@ -220,8 +221,8 @@ func textConnections(b *strings.Builder, heading string, list []Connection) {
 	}
 	fmt.Fprintf(b, "\n%-46s  %-6s %10s %9s  %-18s  %s\n", heading+" connections", "state", "bytes", "duration", "uid", "service")
 	for _, c := range list {
-		line := fmt.Sprintf("%-46s  %-6s %10s %9s  %-18s  %s", c.ends(), printable(c.State), screen.Bytes(c.Bytes), c.lasted(),
-			printable(c.UID), printable(c.what()))
+		line := fmt.Sprintf("%-46s  %-6s %10s %9s  %-18s  %s", c.ends(), logread.Printable(c.State), screen.Bytes(c.Bytes), c.lasted(),
+			logread.Printable(c.UID), logread.Printable(c.what()))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
@@ -332,14 +333,4 @@ func share(part, all uint64) string {
 // nanos is a time in seconds as ns since 1970.
 func nanos(seconds float64) int64 {
 	return int64(min(seconds, 9e9) * 1e9) // which goes to the year 2255
-}
-
-// printable quotes what would not stay on its line, or do things to a terminal.
-func printable(text string) string {
-	for _, r := range text {
-		if !strconv.IsPrint(r) {
-			return strconv.Quote(text)
-		}
-	}
-	return text
 }
