@@ -20,6 +20,7 @@ import (
 	"conntap/cmd/conntap/internal/screen"
 	"conntap/collector"
 	"conntap/tracker"
+	"conntap/tracker/connlog"
 )
 
 // runFlags are the flags of run.
@@ -143,14 +144,8 @@ func run(f *runFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	live := f.live()
-	live.RingBytes, live.WallClock = f.plan.rings, wallClock
-	live.NoTunnels, live.NoLinkLayer, live.Identity = !f.intoTunnels(), !f.wantsLinkLayer(), f.dedup
-	live.Owners = f.wantsProcess()
-	live.HideAddresses = f.anonymize != ""
 	var running atomic.Pointer[pipeline]
-	live.Selection, live.Warn = f.selection(), func(sentence string) { running.Load().tell(sentence) }
-	source, err := collector.Open(live)
+	source, err := collector.Open(f.wishes(func(sentence string) { running.Load().tell(sentence) }))
 	if err != nil {
 		return errors.Join(err, out.Close())
 	}
@@ -160,12 +155,42 @@ func run(f *runFlags) (err error) {
 	}
 	signals := catchEnd() // whoever reads that it captures may end it
 	f.announce(source, server)
+	p := f.pipeline(source, log, out)
+	p.signals, p.hangups = signals, hangups
+	running.Store(p)
+	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source) },
+		func() error { return healthy(p) })
+	p.service = service
+	p.service.Watch(p.health.Stuck)
+	if err := p.service.Ready("capturing"); err != nil {
+		tell(err.Error())
+	}
+	err = p.run()
+	if p.unread || p.quiet {
+		return err
+	}
+	_, _ = f.accountOf(p, source, err).WriteTo(os.Stderr)
+	p.say(fewConns)
+	return err
+}
+
+// wishes are what is to be captured, and how. What the source has to say goes to warn.
+func (f *runFlags) wishes(warn func(sentence string)) collector.LiveConfig {
+	live := f.live()
+	live.RingBytes, live.WallClock = f.plan.rings, wallClock
+	live.NoTunnels, live.NoLinkLayer, live.Identity = !f.intoTunnels(), !f.wantsLinkLayer(), f.dedup
+	live.Owners = f.wantsProcess()
+	live.HideAddresses = f.anonymize != ""
+	live.Selection, live.Warn = f.selection(), warn
+	return live
+}
+
+// pipeline connects the source to the log, with what the columns ask the source for.
+func (f *runFlags) pipeline(source collector.LiveSource, log *connlog.Writer, out *output) *pipeline {
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	p := newPipeline(source, config, f.shards, log, out)
 	p.live, p.quiet, p.watch, p.dedup = true, f.quiet, newWatcher(), f.newDedup()
-	p.signals, p.hangups = signals, hangups
-	running.Store(p)
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween
 	}
@@ -176,34 +201,25 @@ func run(f *runFlags) (err error) {
 		p.rows.cgroupPath = source.CgroupPath
 	}
 	p.lineText = (&meter{at: p.started}).text
-	server.Serve(thisBuild().Version, func() *metrics.Snapshot { return f.snapshot(p, source) },
-		func() error { return healthy(p) })
 	if f.settings.Path() != "" {
 		p.reload = func() { f.reload(p) }
 	}
-	p.service = service
-	p.service.Watch(p.health.Stuck)
-	if err := p.service.Ready("capturing"); err != nil {
-		tell(err.Error())
-	}
-	err = p.run()
-	if p.unread || p.quiet {
-		return err
-	}
+	return p
+}
+
+// accountOf is the account of a capture that ended with err.
+func (f *runFlags) accountOf(p *pipeline, source collector.LiveSource, err error) *screen.Account {
 	title := "conntap: detached"
 	if err == nil {
 		title += "; " + screen.Plural(p.tracker.Stats().Closed[tracker.CauseEnd], "open connection") + " written"
 	}
-	account := &screen.Account{
+	return &screen.Account{
 		Title: title, Frames: p.source.Stats(), Connections: p.tracker.Stats(), Gapped: p.rows.gapped,
 		Omitted: p.rows.log.Omitted(), Dropped: p.out.state().Dropped, Live: true, Full: f.full(),
 		HeldRows: p.rows.limit.rows.Load(), HeldPackets: p.rows.limit.packets.Load(),
 		Hooks: source.HookStats(), Devices: source.DeviceDrops(), Rings: source.Rings(), Latency: source.Latency(),
 		Sample: uint32(f.sample), Disturbances: p.disturbances(),
 	}
-	_, _ = account.WriteTo(os.Stderr)
-	p.say(fewConns)
-	return err
 }
 
 // announce says what was obtained and when rows are to be expected.
