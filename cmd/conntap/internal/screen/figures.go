@@ -38,17 +38,22 @@ func Rate(perSecond float64, unit string) string {
 // scaled writes v, at least 1000, with a prefix and at most three digits before
 // the point, one after it below 100.
 func scaled(v float64, unit string) string {
-	prefixes := []string{"k", "M", "G", "T", "P", "E"}
-	i := -1
-	for v >= 999.5 && i < len(prefixes)-1 {
-		v /= 1000
-		i++
-	}
+	v, prefix := Scale(v)
 	decimals := 0
 	if v < 99.95 {
 		decimals = 1
 	}
-	return strconv.FormatFloat(v, 'f', decimals, 64) + " " + prefixes[i] + unit
+	return strconv.FormatFloat(v, 'f', decimals, 64) + " " + prefix + unit
+}
+
+// Scale takes thousands off v until three digits are before the point, and says by
+// which decimal prefix; none for what has no more.
+func Scale(v float64) (scaled float64, prefix string) {
+	const prefixes = "kMGTPE"
+	for i := 0; v >= 999.5 && i < len(prefixes); i++ {
+		v, prefix = v/1000, prefixes[i:i+1]
+	}
+	return v, prefix
 }
 
 // Span writes how long something lasted, in the unit that people would choose.

@@ -12,27 +12,19 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"conntap/bpf"
+	"conntap/cmd/conntap/internal/screen"
 )
 
 // short writes a number in five characters at most, the last one a decimal prefix:
 // 999, 1.2k, 88M.
 func short(v float64) string {
-	if v < 999.5 {
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	}
-	i := -1
-	for v >= 999.5 && i < len(prefixes)-1 {
-		v /= 1000
-		i++
-	}
+	v, prefix := screen.Scale(v)
 	decimals := 0
-	if v < 9.95 {
+	if prefix != "" && v < 9.95 {
 		decimals = 1
 	}
-	return strconv.FormatFloat(v, 'f', decimals, 64) + prefixes[i:i+1]
+	return strconv.FormatFloat(v, 'f', decimals, 64) + prefix
 }
-
-const prefixes = "kMGTPE"
 
 // span writes how long something has lasted, in six characters at most.
 func span(ns int64) string {
