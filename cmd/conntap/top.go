@@ -67,7 +67,7 @@ them take some seconds, as packets come first.`,
 	fs := c.Flags()
 	fs.SortFlags = false
 	f.captureFlags.register(fs)
-	f.trackFlags.register(fs, defaultMaxConnections, runtime.NumCPU()-1)
+	f.trackFlags.register(fs, defaultMaxConnections, runtime.GOMAXPROCS(0)-1)
 	f.accountFlag.register(fs)
 	return c
 }
