@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"conntap/cmd/conntap/internal/affinity"
 )
@@ -107,19 +108,24 @@ func (p *chainPlace) end(t *testing.T) (rows map[string]chainRow, recorded, reco
 	return rows, recorded, records
 }
 
-// chainWindow bounds what is on its way of a connection: veth drops what an XDP
-// program is not there for in time, beyond 256 frames.
-const chainWindow = 64 << 10
+// All that a connection carries has room in its receiver's buffer, lest it close the
+// window: probes of a closed one pass the acknowledgments at another moment elsewhere.
+// The rate bounds what is on its way: veth drops what an XDP program is not there for in
+// time, beyond 256 frames.
+const (
+	chainBuffer = 4 << 20  // bytes
+	chainRate   = 50 << 20 // bytes a second
+)
 
-// withWindow sets a socket's receive buffer, before its window is known to others.
-func withWindow(_, _ string, c syscall.RawConn) (err error) {
+// paced gives a socket that buffer and rate, before its window is known to others.
+func paced(_, _ string, c syscall.RawConn) (err error) {
 	failed := c.Control(func(fd uintptr) {
-		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, chainWindow)
+		err = errors.Join(
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, chainBuffer),
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, chainRate),
+		)
 	})
-	if failed != nil {
-		return failed
-	}
-	return err
+	return errors.Join(failed, err)
 }
 
 // chainKind is a kind of connection: what the client sends, what the server answers
@@ -155,7 +161,7 @@ func (k *chainKind) serve(listener net.Listener, failed chan<- error) {
 
 // call makes a connection.
 func (k *chainKind) call(server string) error {
-	dialer := net.Dialer{Timeout: 10 * time.Second, Control: withWindow}
+	dialer := net.Dialer{Timeout: 10 * time.Second, Control: paced}
 	conn, err := dialer.Dial("tcp", server+":"+k.port)
 	if err != nil {
 		return err
@@ -181,7 +187,7 @@ func (k *chainKind) run(t *testing.T, client, server *namespace) {
 	t.Helper()
 	var listener net.Listener
 	server.do(t, func() (err error) {
-		listener, err = (&net.ListenConfig{Control: withWindow}).Listen(context.Background(), "tcp", chainServer+":"+k.port)
+		listener, err = (&net.ListenConfig{Control: paced}).Listen(context.Background(), "tcp", chainServer+":"+k.port)
 		return err
 	})
 	defer listener.Close()
