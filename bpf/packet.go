@@ -76,7 +76,10 @@ type Packet struct {
 	VLAN, InnerVLAN uint16
 
 	// GSOSize and GSOSegments are valid with BlockGSO: payload bytes of each
-	// segment but the last, and the number of segments, 0 when not known.
+	// segment but the last, and the number of segments, 0 when not known. What a
+	// collector.Source hands out with BlockGSO is a run: so many segments of TCP, at
+	// least 1, in the order of their sequence numbers, without payload bytes. But for
+	// their lengths and sequence numbers they are alike; the last one has a PSH of p.
 	GSOSize, GSOSegments uint16
 
 	// The fragment fields are valid with BlockFragment. FragmentOffset is in
@@ -109,6 +112,20 @@ func (p *Packet) PayloadLength() uint32 {
 		return 0
 	}
 	return p.IPLength - uint32(p.HeaderLength)
+}
+
+// Segments is how many packets p, of a collector.Source, is on the wire: more than one
+// of a run.
+func (p *Packet) Segments() uint32 {
+	if p.Blocks&BlockGSO == 0 {
+		return 1
+	}
+	return max(uint32(p.GSOSegments), 1)
+}
+
+// WireLength is the sum of the IP lengths of the packets that p is on the wire, bytes.
+func (p *Packet) WireLength() uint64 {
+	return uint64(p.IPLength) + uint64(p.Segments()-1)*uint64(p.HeaderLength)
 }
 
 // Checksum is what the parser found of the transport checksum.

@@ -72,7 +72,7 @@ var _ LiveSource = (*packetCapture)(nil)
 func openPackets(c LiveConfig) (*packetCapture, error) {
 	s := &packetCapture{
 		epoll: -1, losses: newLosses(), pin: c.ReaderCPUs, fill: RingFill{CPU: -1}, whole: c.VerifyChecksums,
-		held: map[*nic]*packetTap{},
+		held: map[*nic]*packetTap{}, segments: segmenter{apart: c.Identity},
 	}
 	if err := s.watcher.open(&c, &s.nics, s); err != nil {
 		s.watcher.stop()

@@ -52,7 +52,7 @@ type Stats struct {
 func countOutermost(packets []bpf.Packet) (n uint64) {
 	for i := range packets {
 		if packets[i].Kind == bpf.KindPacket {
-			n++
+			n += uint64(packets[i].Segments())
 		}
 	}
 	return n

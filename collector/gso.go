@@ -2,7 +2,11 @@
 
 package collector
 
-import "conntap/bpf"
+import (
+	"math"
+
+	"conntap/bpf"
+)
 
 // udpHeaderLength is the UDP header's length, bytes (RFC 768).
 const udpHeaderLength = 8
@@ -12,7 +16,12 @@ const udpHeaderLength = 8
 // __udp_gso_segment do. It hands them out piecemeal, because one super-packet
 // gives up to 65,535 of them. One in tunnels gives as many of each carrier: each
 // segment has all headers before it again (skb_udp_tunnel_segment, gre_gso_segment).
+//
+// The segments of TCP behind the first one are handed out as a run, as they differ in
+// nothing but what can be told of all of them at once.
 type segmenter struct {
+	apart bool // no runs: each segment by itself
+
 	// records are those of the frame: up to the cut one as the next segment has
 	// them, with the lengths of headers alone.
 	records [bpf.PacketsMax]bpf.Packet
@@ -49,6 +58,9 @@ func (s *segmenter) keep() { s.count++ }
 func (s *segmenter) start() {
 	s.at, s.first, s.left = 0, true, 1
 	s.cut = s.findCut()
+	for i := range s.records[:s.count] {
+		s.records[i].Blocks &^= bpf.BlockGSO
+	}
 	if s.cut < 0 {
 		return
 	}
@@ -61,7 +73,6 @@ func (s *segmenter) start() {
 	}
 	for i := range s.records[:s.cut+1] {
 		p := &s.records[i]
-		p.Blocks &^= bpf.BlockGSO
 		p.GSOSize, p.GSOSegments = 0, 0
 		p.IPLength -= s.payload
 	}
@@ -115,13 +126,17 @@ func (s *segmenter) fill(dst []bpf.Packet) int {
 }
 
 func (s *segmenter) emit(dst *bpf.Packet) {
+	if n := s.runLength(); n > 1 {
+		s.emitRun(dst, n)
+		return
+	}
 	length := min(s.size, s.payload)
 	if s.left == 1 {
 		length = s.payload
 	}
 	*dst = s.records[s.at]
 	if s.at <= s.cut {
-		s.shape(dst, length)
+		s.shape(dst, length, 1)
 	}
 	s.at++
 	if s.at == s.count || s.at > s.cut && !s.first {
@@ -131,15 +146,41 @@ func (s *segmenter) emit(dst *bpf.Packet) {
 	}
 }
 
-// shape makes dst a packet of the next segment, of which length bytes of payload
-// are, and the record that of the one after it.
-func (s *segmenter) shape(dst *bpf.Packet, length uint32) {
+// runLength is how many segments can be handed out as a run now. One with a FIN stands
+// by itself.
+func (s *segmenter) runLength() uint32 {
+	if s.apart || s.first || s.cut != 0 || s.count != 1 || s.records[0].Protocol != bpf.ProtocolTCP {
+		return 0
+	}
+	n := s.left
+	if s.last.Has(bpf.FIN) {
+		n--
+	}
+	return min(n, math.MaxUint16)
+}
+
+func (s *segmenter) emitRun(dst *bpf.Packet, n uint32) {
+	length := n * s.size
+	if n == s.left {
+		length = s.payload
+	}
+	*dst = s.records[0]
+	s.shape(dst, length, n)
+	dst.Blocks |= bpf.BlockGSO
+	dst.GSOSize, dst.GSOSegments = uint16(s.size), uint16(n)
+	s.payload -= length
+	s.left -= n
+}
+
+// shape makes dst a packet of the next n segments, of which length bytes of payload
+// are, and the record that of the one after them.
+func (s *segmenter) shape(dst *bpf.Packet, length, n uint32) {
 	record := &s.records[s.at]
 	dst.IPLength += length
 	dst.Payload = dst.Payload[:min(len(dst.Payload), int(dst.PayloadLength()))]
 	record.Payload = nil
 	if record.Blocks&bpf.BlockIdentity != 0 && record.State&bpf.StateIPv6 == 0 {
-		record.IPID = uint32(uint16(record.IPID + 1)) // as inet_gso_segment counts
+		record.IPID = uint32(uint16(record.IPID + n)) // as inet_gso_segment counts
 	}
 	if dst.Protocol == bpf.ProtocolUDP {
 		dst.Window = uint16(udpHeaderLength + dst.PayloadLength())
@@ -147,7 +188,7 @@ func (s *segmenter) shape(dst *bpf.Packet, length uint32) {
 	if s.at < s.cut {
 		return
 	}
-	if s.left == 1 {
+	if s.left == n {
 		dst.Flags = s.last
 	}
 	if dst.Protocol == bpf.ProtocolTCP {

@@ -51,7 +51,7 @@ func TestSegmenter(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var s segmenter
+			s := segmenter{apart: true}
 			if !start(&s, tt.p) {
 				t.Fatal("want a super-packet, got an ordinary one")
 			}
@@ -72,6 +72,59 @@ func TestSegmenter(t *testing.T) {
 	}
 }
 
+// cutRuns takes runs apart, by their own account.
+func cutRuns(packets []bpf.Packet) (segments []bpf.Packet) {
+	for _, p := range packets {
+		if p.Blocks&bpf.BlockGSO == 0 {
+			segments = append(segments, p)
+			continue
+		}
+		one, payload := p, p.PayloadLength()
+		one.Blocks, one.GSOSize, one.GSOSegments = p.Blocks&^bpf.BlockGSO, 0, 0
+		one.Flags &^= bpf.PSH
+		for n := range uint32(p.GSOSegments) {
+			length := min(uint32(p.GSOSize), payload)
+			if n+1 == uint32(p.GSOSegments) {
+				length, one.Flags = payload, p.Flags
+			}
+			one.IPLength = uint32(p.HeaderLength) + length
+			segments = append(segments, one)
+			one.Seq += length
+			one.IPID = uint32(uint16(one.IPID + 1))
+			payload -= length
+		}
+	}
+	return segments
+}
+
+// TestSegmenterRuns compares runs with the segments that they stand for.
+func TestSegmenterRuns(t *testing.T) {
+	for _, flags := range []bpf.Flags{bpf.ACK, bpf.ACK | bpf.PSH, bpf.ACK | bpf.PSH | bpf.FIN | bpf.CWR, bpf.ACK | bpf.FIN} {
+		for payload := 2; payload < 200000; payload = payload*3 + 1 {
+			for _, size := range []uint16{1, 7, 536, 1448, 8948, 65535} {
+				p := superPacket(payload, size, 0, flags)
+				p.IPID, p.Blocks = 0xfff0, p.Blocks|bpf.BlockIdentity
+				apart, together := segmenter{apart: true}, segmenter{}
+				if !start(&apart, p) {
+					continue
+				}
+				start(&together, p)
+				runs := drain(t, &together, 2)
+				if len(runs) > 3+payload/int(size)/0xffff {
+					t.Errorf("payload %d, size %d: want a segment, a run and what has a FIN, got %d packets", payload, size, len(runs))
+				}
+				want, got := drain(t, &apart, 100), cutRuns(runs)
+				if sent := countOutermost(runs); sent != uint64(len(want)) {
+					t.Errorf("payload %d, size %d: want %d packets on the wire, got %d", payload, size, len(want), sent)
+				}
+				if !reflect.DeepEqual(got, want) {
+					t.Fatalf("payload %d, size %d, flags %x: want\n%+v\ngot\n%+v", payload, size, uint8(flags), want, got)
+				}
+			}
+		}
+	}
+}
+
 // TestSegmenterIdentity counts IPv4's identification as the kernel does, and leaves
 // IPv6's flow label.
 func TestSegmenterIdentity(t *testing.T) {
@@ -82,7 +135,7 @@ func TestSegmenterIdentity(t *testing.T) {
 	}{{"IPv4", 0, []uint32{0xffff, 0, 1}}, {"IPv6", bpf.StateIPv6, []uint32{0xffff, 0xffff, 0xffff}}} {
 		p := superPacket(3000, 1448, 3, bpf.ACK)
 		p.IPID, p.Blocks, p.State = 0xffff, p.Blocks|bpf.BlockIdentity, tt.state
-		var s segmenter
+		s := segmenter{apart: true}
 		if !start(&s, p) {
 			t.Fatal("want a super-packet, got an ordinary one")
 		}
@@ -117,6 +170,7 @@ func TestSegmenterOrdinaryPackets(t *testing.T) {
 			if start(&s, tt.p) {
 				t.Error("want an ordinary packet, got a super-packet")
 			}
+			tt.p.Blocks &^= bpf.BlockGSO
 			if got := drain(t, &s, 3); len(got) != 1 || !reflect.DeepEqual(got[0], tt.p) {
 				t.Errorf("want the packet as it is, got %+v", got)
 			}
@@ -130,7 +184,7 @@ func TestSegmenterSums(t *testing.T) {
 	for payload := 2; payload < 200000; payload = payload*3 + 1 {
 		for _, size := range []uint16{1, 7, 536, 1448, 8948, 65535} {
 			p := superPacket(payload, size, 0, bpf.ACK|bpf.FIN)
-			var s segmenter
+			s := segmenter{apart: payload%2 == 0}
 			if !start(&s, p) {
 				continue
 			}

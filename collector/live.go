@@ -82,7 +82,8 @@ type LiveConfig struct {
 	// NoLinkLayer records neither MAC addresses nor VLAN ids, which saves 16 bytes a
 	// packet in the ring. Packets from AF_PACKET have them all the same.
 	NoLinkLayer bool
-	// Identity records what Dedup goes by beside the rest, 8 bytes a packet in the ring.
+	// Identity records what Dedup goes by beside the rest, 8 bytes a packet in the ring,
+	// and hands out the segments of super-packets apart.
 	Identity bool
 	// VerifyChecksums has checksums judged: a bad IPv4 header's frame is skipped
 	// and counted, other packets have the judgement in their State. Linux 5.18

@@ -29,6 +29,8 @@ type Live struct {
 
 	rings   []*mappedRing
 	poll    *ringPoll
+	nap     time.Duration // between a look at the rings that has emptied them and the next
+	looked  int64         // when the last one was, CLOCK_BOOTTIME
 	streams *streams
 	losses  *losses
 	now     atomic.Int64
@@ -97,6 +99,7 @@ func (l *Live) prepare(c *LiveConfig, interfaces int) (err error) {
 	if err := l.openRings(hooksOf(c)); err != nil {
 		return err
 	}
+	l.streams.segments.apart = c.Identity
 	if c.Owners {
 		if l.owners, err = watchOwners(l.loader.shared[conntapMapOwners]); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -45,8 +46,14 @@ func (r *mappedRing) close() error {
 	return errors.Join(unix.Munmap(r.mappings[0]), unix.Munmap(r.mappings[1]))
 }
 
-// ringPoll waits for the kernel's word that there is something in a ring.
-type ringPoll struct{ epoll int }
+// ringPoll waits for the kernel's word that there is something in a ring. It waits as
+// goroutines do, and not in a system call: of a thread that sits in one Go's monitor
+// wants to know, thousands of times a second.
+type ringPoll struct {
+	file  *os.File // an epoll set
+	conn  syscall.RawConn
+	ready func(uintptr) bool
+}
 
 // newRingPoll waits for any of the rings.
 func newRingPoll(rings []*ebpf.Map) (*ringPoll, error) {
@@ -60,31 +67,39 @@ func newRingPoll(rings []*ebpf.Map) (*ringPoll, error) {
 			return nil, errors.Join(fmt.Errorf("polling the rings: %w", err), unix.Close(epoll))
 		}
 	}
-	return &ringPoll{epoll}, nil
+	if err := unix.SetNonblock(epoll, true); err != nil { // which os.NewFile goes by
+		return nil, errors.Join(fmt.Errorf("polling the rings: %w", err), unix.Close(epoll))
+	}
+	p := &ringPoll{file: os.NewFile(uintptr(epoll), "rings"), ready: somethingReady}
+	if p.conn, err = p.file.SyscallConn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("polling the rings: %w", err), p.file.Close())
+	}
+	return p, nil
+}
+
+// somethingReady tells whether one of an epoll set is ready. An error is found by who
+// reads then.
+func somethingReady(epoll uintptr) bool {
+	var events [1]unix.EpollEvent
+	n, err := unix.EpollWait(int(epoll), events[:], 0)
+	return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
 }
 
 // wait returns when there are samples, or after timeout. Who waits while some come
 // is told when the kernel sees fit, which is sparing with its word. What was read
 // must have been released.
 func (p *ringPoll) wait(timeout time.Duration) error {
-	var events [1]unix.EpollEvent
-	_, err := unix.EpollWait(p.epoll, events[:], int(timeout.Milliseconds()))
-	if err != nil && !errors.Is(err, unix.EINTR) {
+	err := p.file.SetReadDeadline(time.Now().Add(timeout))
+	if err == nil {
+		err = p.conn.Read(p.ready)
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("waiting for the rings: %w", err)
 	}
 	return nil
 }
 
-// pause returns after d, or a little sooner.
-func pause(d time.Duration) error {
-	t := unix.NsecToTimespec(d.Nanoseconds())
-	if err := unix.Nanosleep(&t, nil); err != nil && !errors.Is(err, unix.EINTR) {
-		return fmt.Errorf("pausing: %w", err)
-	}
-	return nil
-}
-
-func (p *ringPoll) close() error { return unix.Close(p.epoll) }
+func (p *ringPoll) close() error { return p.file.Close() }
 
 // RingBytes is how many bytes the rings of all CPUs take together if wish is
 // [LiveConfig].RingBytes, and how many CPUs there may be.

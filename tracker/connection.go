@@ -219,6 +219,21 @@ func (t *Tracker) book(c *hot, side int, n uint32) {
 	}
 }
 
+// bookRun counts what a run of segments is on the wire.
+func (t *Tracker) bookRun(c *hot, side int, p *bpf.Packet) {
+	n := p.Segments()
+	t.stats.Counted += uint64(n)
+	e := &c.endpoint[side]
+	ipBytes, packets := uint64(e.ipBytes)+p.WireLength(), uint64(e.packets)+uint64(n)
+	e.ipBytes, e.packets = uint32(ipBytes), uint32(packets)
+	if carry := uint32(ipBytes >> 32); carry != 0 {
+		t.wideOf(c, side).ipBytes += carry
+	}
+	if carry := uint32(packets >> 32); carry != 0 {
+		t.wideOf(c, side).packets += carry
+	}
+}
+
 // booked are the packets and bytes of a side.
 func (t *Tracker) booked(c *hot, side int) (packets, ipBytes uint64) {
 	e, w := &c.endpoint[side], t.upper(c, side)

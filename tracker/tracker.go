@@ -264,7 +264,7 @@ func (t *Tracker) nothing(p *bpf.Packet) {
 
 // outermost takes the packet that begins a frame.
 func (t *Tracker) outermost(p *bpf.Packet, at lookedUp) {
-	t.stats.IPBytes += uint64(p.IPLength)
+	t.stats.IPBytes += p.WireLength()
 	t.layers[0], t.deepest = layer{}, 0
 	t.packet(p, at, &t.layers[0])
 }
@@ -272,6 +272,10 @@ func (t *Tracker) outermost(p *bpf.Packet, at lookedUp) {
 // packet takes an IP packet of the current frame. Its layer says what it is
 // inside of, and learns whether what is inside of it counts.
 func (t *Tracker) packet(p *bpf.Packet, at lookedUp, l *layer) {
+	if p.Blocks&bpf.BlockGSO != 0 {
+		t.run(p, at, l)
+		return
+	}
 	t.stats.Packets++
 	if p.State&bpf.StateFragment != 0 {
 		t.fragment(p, l)

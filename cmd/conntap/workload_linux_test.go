@@ -244,8 +244,8 @@ func (m *monitor) count(p *bpf.Packet) {
 		return
 	}
 	h := &m.hooks[p.Hook]
-	h.packets++
-	h.bytes += uint64(p.IPLength) + 14
+	h.packets += uint64(p.Segments())
+	h.bytes += p.WireLength() + 14*uint64(p.Segments())
 	if p.Ordinal == h.ordinal && h.packets > 1 { // a further segment of the same super-packet
 		h.length += p.PayloadLength()
 	} else {
