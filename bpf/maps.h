@@ -216,19 +216,20 @@ struct {
 	__type(value, struct staging);
 } staging SEC(".maps");
 
-#define FLOW_SLOTS_BITS 13 /* the most that a per-CPU value takes: 32 KiB */
-#define FLOW_TABLES_BITS 4 /* 131,072 flows on each CPU */
+#define FLOW_SLOTS_BITS 14 /* the most that a per-CPU value takes: 32 KiB */
+#define FLOW_TABLES_BITS 3 /* 131,072 flows on each CPU */
 #define FLOW_TABLES (1 << FLOW_TABLES_BITS)
 #define FLOW_PAYLOADS_MAX 4 /* of a flow's direction, that are recorded */
 #define FLOW_COUNT_MASK 7
 
 /* Flows by their hash, for a guess at what is new. Each is some of the hash's bits and,
- * in FLOW_COUNT_MASK, the number of payload packets that were seen. */
+ * in FLOW_COUNT_MASK, the number of payload packets that were seen. It stands in one of
+ * two slots. */
 struct flows {
-	__u32 slots[1 << FLOW_SLOTS_BITS];
+	__u16 slots[1 << (FLOW_SLOTS_BITS - 1)][2];
 };
 
-/* Key: FLOW_TABLES_BITS of the hash. Value: struct flows, of the CPU. Hooks share it: a
+/* Key: table_of a flow. Value: struct flows, of the CPU. Hooks share it: a
  * race makes a guess wrong, no more. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -32,13 +32,35 @@ static __always_inline __u64 hash_flow(const struct record *r)
 	return hash ^ hash << 32;
 }
 
-/* Where the flow's slot is. */
-static __always_inline __u32 *slot_of(__u64 hash)
+/* The table of a flow: not by the hash, so that the processor looks for the table while
+ * it multiplies. */
+static __always_inline __u32 table_of(const struct record *r)
 {
-	__u32 key = hash >> (64 - FLOW_SLOTS_BITS - FLOW_TABLES_BITS) & (FLOW_TABLES - 1);
+	__u32 ports = *(__u32 *)&r->head.src_port;
+	__u32 mix = ports >> 9 ^ ports >> 25;
+
+	if (r->head.state & STATE_IPV6)
+		return mix ^ r->ipv6.src[3] >> 24 ^ r->ipv6.dst[3] >> 24;
+	return mix ^ r->ipv4.src >> 24 ^ r->ipv4.dst >> 24;
+}
+
+/* Where the flow may have its slot: the first of two. */
+static __always_inline __u16 *slots_of(const struct record *r, __u64 hash)
+{
+	__u32 key = table_of(r) & (FLOW_TABLES - 1);
 	struct flows *flows = bpf_map_lookup_elem(&flows_seen, &key);
 
-	return flows ? &flows->slots[hash >> (64 - FLOW_SLOTS_BITS)] : 0;
+	return flows ? flows->slots[hash >> (64 - FLOW_SLOTS_BITS + 1)] : 0;
+}
+
+/* The flow's slot: its own, an empty one, or else another flow's. */
+static __always_inline __u16 *choose_slot(__u16 *slots, __u32 fingerprint)
+{
+	if ((slots[0] ^ fingerprint) <= FLOW_COUNT_MASK || !slots[0])
+		return slots;
+	if ((slots[1] ^ fingerprint) <= FLOW_COUNT_MASK || !slots[1])
+		return slots + 1;
+	return slots + (fingerprint >> 15);
 }
 
 static __always_inline int has_payload(const struct record *r)
@@ -59,16 +81,18 @@ static __always_inline int has_application(const struct record_head *head)
 static __always_inline int is_first_payload(struct staging *s, const struct record *r)
 {
 	int syn = r->head.tcp_flags & TCP_FLAG_SYN_BYTE;
-	__u32 fingerprint, count, *slot;
+	__u32 fingerprint, count;
 	__u64 hash;
+	__u16 *slot;
 
 	if (!syn && !has_payload(r))
 		return 0;
 	hash = hash_flow(r);
-	slot = slot_of(hash);
+	slot = slots_of(r, hash);
 	if (!slot)
 		return 0;
-	fingerprint = hash >> 32 & ~FLOW_COUNT_MASK;
+	fingerprint = hash >> 31 & 0xffff & ~FLOW_COUNT_MASK;
+	slot = choose_slot(slot, fingerprint);
 	if (syn) {
 		*slot = fingerprint;
 		if (!has_payload(r))

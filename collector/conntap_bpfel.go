@@ -49,7 +49,7 @@ type conntapCounters struct {
 
 type conntapFlows struct {
 	_     structs.HostLayout
-	Slots [8192]uint32
+	Slots [8192][2]uint16
 }
 
 type conntapFlushTimer struct {

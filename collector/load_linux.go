@@ -190,6 +190,7 @@ func (l *loader) loadProgram(name string, config conntapConfig, options ebpf.Pro
 	if err := spec.Variables[conntapVarConfig].Set(config); err != nil {
 		return nil, fmt.Errorf("setting the BPF program's constants: %w", err)
 	}
+	program.Instructions = foldConstants(program.Instructions, spec.Variables[conntapVarConfig])
 	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: l.shared, Programs: options})
 	if err != nil {
 		return nil, fmt.Errorf("loading the BPF program %s: %w", name, refusal(err))
