@@ -76,23 +76,25 @@ static __always_inline int has_application(const struct record_head *head)
 }
 
 /* Counts the packet, and tells whether its payload is to be recorded. A SYN starts
- * its direction anew. Most packets are of a flow that has had its share: what is asked
- * of the others is asked later. */
+ * its direction anew. Most packets are of a flow that has had its share, and stands in
+ * its first slot: what is asked of the others is asked later. */
 static __always_inline int is_first_payload(struct staging *s, const struct record *r)
 {
 	int syn = r->head.tcp_flags & TCP_FLAG_SYN_BYTE;
 	__u32 fingerprint, count;
+	__u16 *slots, *slot;
 	__u64 hash;
-	__u16 *slot;
 
 	if (!syn && !has_payload(r))
 		return 0;
 	hash = hash_flow(r);
-	slot = slots_of(r, hash);
-	if (!slot)
+	slots = slots_of(r, hash);
+	if (!slots)
 		return 0;
 	fingerprint = hash >> 31 & 0xffff & ~FLOW_COUNT_MASK;
-	slot = choose_slot(slot, fingerprint);
+	if (!syn && (slots[0] ^ fingerprint) == FLOW_PAYLOADS_MAX)
+		return 0;
+	slot = choose_slot(slots, fingerprint);
 	if (syn) {
 		*slot = fingerprint;
 		if (!has_payload(r))

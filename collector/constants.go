@@ -207,8 +207,9 @@ func (r *registers) apply(f *folder, ins *asm.Instruction) {
 			r[ins.Dst] = known{knownPlace, uint64(ins.Constant) >> 32}
 		}
 	case op.Class().IsLoad():
+		v, ok := f.read(r, ins) // by a pointer that may stand in the same register
 		r[ins.Dst] = known{}
-		if v, ok := f.read(r, ins); ok {
+		if ok {
 			r[ins.Dst] = known{knownNumber, v}
 		} else if op.Mode() != asm.MemMode && op.Mode() != asm.MemSXMode {
 			*r = registers{} // of packets, by calls
@@ -303,6 +304,10 @@ func (f *folder) rewrite() {
 		case op.Class().IsLoad() && !op.IsDWordLoad():
 			if v, ok := f.read(f.states[i], ins); ok && v <= math.MaxUint32 {
 				*ins = asm.Mov.Imm32(ins.Dst, int32(v)).WithMetadata(ins.Metadata)
+			}
+		case op.Class().IsALU():
+			if k := f.states[i].compute(ins); k.kind == knownNumber && k.value <= math.MaxUint32 {
+				*ins = asm.Mov.Imm32(ins.Dst, int32(k.value)).WithMetadata(ins.Metadata)
 			}
 		case op.Class().IsJump() && op.JumpOp() != asm.Call && op.JumpOp() != asm.Exit && op.JumpOp() != asm.Ja:
 			if taken, decided := f.decide(i); decided && taken {

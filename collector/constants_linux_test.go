@@ -42,14 +42,17 @@ func TestFoldConstants(t *testing.T) {
 		{"a branch that is never taken", []asm.Instructions{
 			loadConstant(asm.R1, asm.R2, 0, asm.Byte),
 			{skip(asm.JEq.Imm(asm.R2, 0, ""), 2), asm.Mov.Imm(asm.R0, 1), asm.Return(), asm.Mov.Imm(asm.R0, 2), asm.Return()},
-		}, []string{"MovImm dst: r0 imm: 1", "Exit"}},
+		}, []string{"MovImm32 dst: r0 imm: 1", "Exit"}},
 		{"a branch that is always taken", []asm.Instructions{
 			loadConstant(asm.R1, asm.R2, 4, asm.Byte),
 			{skip(asm.JEq.Imm(asm.R2, 0, ""), 2), asm.Mov.Imm(asm.R0, 1), asm.Return(), asm.Mov.Imm(asm.R0, 2), asm.Return()},
-		}, []string{"Ja off: 0", "MovImm dst: r0 imm: 2", "Exit"}},
+		}, []string{"Ja off: 0", "MovImm32 dst: r0 imm: 2", "Exit"}},
 		{"a number that is wanted", []asm.Instructions{
 			loadConstant(asm.R1, asm.R0, 8, asm.Word), {asm.Return()},
 		}, []string{"MovImm32 dst: r0 imm: -2", "Exit"}},
+		{"by the pointer's own register, and computed with", []asm.Instructions{
+			loadConstant(asm.R0, asm.R0, 0, asm.Byte), {asm.Mul.Imm32(asm.R0, 3), asm.Return()},
+		}, []string{"MovImm32 dst: r0 imm: 3", "Exit"}},
 		{"beyond the constants", []asm.Instructions{
 			loadConstant(asm.R1, asm.R0, 16, asm.Byte), {asm.Return()},
 		}, []string{"LoadMapValue dst: r1, fd: 0 off: 8 <.rodata>", "LdXMemB dst: r0 src: r1 off: 16 imm: 0", "Exit"}},
@@ -57,14 +60,14 @@ func TestFoldConstants(t *testing.T) {
 			{asm.Mov.Imm(asm.R0, 5), skip(asm.JEq.Imm(asm.R1, 0, ""), 1), asm.Mov.Imm(asm.R0, 6)},
 			{skip(asm.JEq.Imm(asm.R0, 5, ""), 1), asm.Mov.Imm(asm.R0, 7), asm.Return()},
 		}, []string{
-			"MovImm dst: r0 imm: 5", "JEqImm dst: r1 off: 1 imm: 0", "MovImm dst: r0 imm: 6", "JEqImm dst: r0 off: 1 imm: 5",
-			"MovImm dst: r0 imm: 7", "Exit",
+			"MovImm32 dst: r0 imm: 5", "JEqImm dst: r1 off: 1 imm: 0", "MovImm32 dst: r0 imm: 6", "JEqImm dst: r0 off: 1 imm: 5",
+			"MovImm32 dst: r0 imm: 7", "Exit",
 		}},
 		{"a jump over what is gone", []asm.Instructions{
 			{asm.Mov.Imm(asm.R0, 0), skip(asm.JEq.Imm(asm.R1, 3, ""), 5)},
 			loadConstant(asm.R2, asm.R3, 0, asm.Byte),
 			{skip(asm.JNE.Imm(asm.R3, 1, ""), 1), asm.Mov.Imm(asm.R0, 9), asm.Return()},
-		}, []string{"MovImm dst: r0 imm: 0", "JEqImm dst: r1 off: 1 imm: 3", "MovImm dst: r0 imm: 9", "Exit"}},
+		}, []string{"MovImm32 dst: r0 imm: 0", "JEqImm dst: r1 off: 1 imm: 3", "MovImm32 dst: r0 imm: 9", "Exit"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -152,7 +155,8 @@ func randomProgram(g *rand.Rand) asm.Instructions {
 		switch g.IntN(8) {
 		case 0, 1:
 			sizes := []asm.Size{asm.Byte, asm.Half, asm.Word, asm.DWord}
-			program = append(program, loadConstant(asm.R8, a, int16(8*g.IntN(2)), sizes[g.IntN(4)])...)
+			pointer := []asm.Register{asm.R8, a}[g.IntN(2)]
+			program = append(program, loadConstant(pointer, a, int16(8*g.IntN(2)), sizes[g.IntN(4)])...)
 		case 2:
 			program = append(program, asm.Mov.Reg(a, asm.R9))
 		case 3:
