@@ -100,9 +100,13 @@ func (f *captureFlags) live() collector.LiveConfig {
 	}
 }
 
-// place keeps the process to the CPUs that were asked for.
+// place keeps the process to the CPUs that were asked for. Where it has none for
+// itself, other programs go first.
 func (f *captureFlags) place() error {
 	if len(f.cpus) == 0 {
+		if err := affinity.Yield(); err != nil {
+			return fmt.Errorf("letting other programs go first: %w", err)
+		}
 		return nil
 	}
 	if err := affinity.Confine(f.cpus); err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package affinity says on which CPUs threads run.
+// Package affinity says on which CPUs threads run, and who goes first there.
 package affinity
 
 import (

@@ -32,6 +32,31 @@ func Pin(cpu int) error { return keep(0, []int{cpu}) }
 // Confine keeps every thread of the process to the CPUs. Those that are made later
 // do as those that make them.
 func Confine(cpus []int) error {
+	return everyThread(func(id int) error { return keep(id, cpus) })
+}
+
+// Yield has no thread of the process take a CPU away from another program when it
+// wakes (SCHED_BATCH): it waits for its turn, and gets its share as before. Where
+// another policy was chosen, that stays; so it does where a filter of system calls
+// forbids the change.
+func Yield() error {
+	err := everyThread(func(id int) error {
+		attr, err := unix.SchedGetAttr(id, 0)
+		if err != nil || attr.Policy != unix.SCHED_NORMAL {
+			return err
+		}
+		attr.Policy = unix.SCHED_BATCH
+		return unix.SchedSetAttr(id, attr, 0)
+	})
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	return err
+}
+
+// everyThread calls f with each thread of the process, also with those that are made
+// meanwhile.
+func everyThread(f func(id int) error) error {
 	known := map[string]bool{}
 	for more := true; more; { // threads may be made meanwhile
 		threads, err := os.ReadDir("/proc/self/task")
@@ -45,7 +70,7 @@ func Confine(cpus []int) error {
 				continue
 			}
 			known[thread.Name()], more = true, true
-			if err := keep(id, cpus); err != nil && !errors.Is(err, unix.ESRCH) { // it has ended
+			if err := f(id); err != nil && !errors.Is(err, unix.ESRCH) { // it has ended
 				return err
 			}
 		}

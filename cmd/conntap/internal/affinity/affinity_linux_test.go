@@ -3,10 +3,14 @@
 package affinity
 
 import (
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestConfine keeps this process to its last CPU, also threads made later, and pins
@@ -49,5 +53,31 @@ func TestConfineNowhere(t *testing.T) {
 	const want = "keeping to CPUs 1000-1001: none of them is there"
 	if err := Confine([]int{1000, 1001}); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("want %q, got %v", want, err)
+	}
+}
+
+// TestYield looks at the policy of all threads, also of one that is made later.
+func TestYield(t *testing.T) {
+	if err := Yield(); err != nil {
+		t.Fatal(err)
+	}
+	checked := make(chan int)
+	go func() {
+		runtime.LockOSThread() // for good: a thread of its own
+		checked <- unix.Gettid()
+	}()
+	<-checked
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if attr, err := unix.SchedGetAttr(id, 0); err == nil && attr.Policy != unix.SCHED_BATCH {
+			t.Errorf("thread %d of %d: policy %d, want %d", id, len(threads), attr.Policy, unix.SCHED_BATCH)
+		}
 	}
 }

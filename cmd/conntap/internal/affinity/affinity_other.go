@@ -6,5 +6,8 @@ package affinity
 
 import "errors"
 
+// Yield does nothing: this system is not asked for it.
+func Yield() error { return nil }
+
 // Confine returns an error: this system is not asked for it.
 func Confine(cpus []int) error { return wrap(cpus, errors.New("works on Linux alone")) }
