@@ -232,7 +232,7 @@ func (f *folder) read(r *registers, ins *asm.Instruction) (uint64, bool) {
 	}
 	var number [8]byte
 	copy(number[:], f.constants.Value[at:at+size])
-	return binary.NativeEndian.Uint64(number[:]), true
+	return binary.LittleEndian.Uint64(number[:]), true
 }
 
 // compute is what an arithmetic instruction gives.

@@ -17,7 +17,7 @@ const (
 	readTimeout = 100 * time.Millisecond
 	// napLongest is how long Read sleeps, if a look at the rings has emptied them, before
 	// it looks at them again: with few packets each batch of each CPU and hook would
-	// wake it. Together with flushInterval it is how long a packet waits at most.
+	// wake it. Together with flushInterval it is how long a packet waits on idle CPUs.
 	napLongest = 4 * time.Millisecond
 	// ringPerNap is how many bytes of a CPU's ring there must be for each ns of a nap:
 	// six times what 15 million packets a second fill.

@@ -50,9 +50,8 @@ func (r *mappedRing) close() error {
 // goroutines do, and not in a system call: of a thread that sits in one Go's monitor
 // wants to know, thousands of times a second.
 type ringPoll struct {
-	file  *os.File // an epoll set
-	conn  syscall.RawConn
-	ready func(uintptr) bool
+	file *os.File // an epoll set
+	conn syscall.RawConn
 }
 
 // newRingPoll waits for any of the rings.
@@ -70,7 +69,7 @@ func newRingPoll(rings []*ebpf.Map) (*ringPoll, error) {
 	if err := unix.SetNonblock(epoll, true); err != nil { // which os.NewFile goes by
 		return nil, errors.Join(fmt.Errorf("polling the rings: %w", err), unix.Close(epoll))
 	}
-	p := &ringPoll{file: os.NewFile(uintptr(epoll), "rings"), ready: somethingReady}
+	p := &ringPoll{file: os.NewFile(uintptr(epoll), "rings")}
 	if p.conn, err = p.file.SyscallConn(); err != nil {
 		return nil, errors.Join(fmt.Errorf("polling the rings: %w", err), p.file.Close())
 	}
@@ -91,7 +90,7 @@ func somethingReady(epoll uintptr) bool {
 func (p *ringPoll) wait(timeout time.Duration) error {
 	err := p.file.SetReadDeadline(time.Now().Add(timeout))
 	if err == nil {
-		err = p.conn.Read(p.ready)
+		err = p.conn.Read(somethingReady)
 	}
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("waiting for the rings: %w", err)

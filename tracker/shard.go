@@ -341,7 +341,7 @@ func (s *shard) serveOwn(e *exchange) {
 		return
 	}
 	if p.Kind == bpf.KindPacket && !e.joined {
-		t.stats.IPBytes += p.WireLength()
+		t.stats.IPBytes += uint64(p.IPLength)
 	}
 	l.enclosure = e.enclosure
 	t.packet(p, lookedUp{e.hash, t.table.candidate(e.hash)}, l)

@@ -8,6 +8,9 @@ import "conntap/bpf"
 func (t *Tracker) run(p *bpf.Packet, at lookedUp, l *layer) {
 	n := p.Segments()
 	t.stats.Records += uint64(n) - 1
+	if l.depth == 0 {
+		t.stats.IPBytes += p.WireLength() - uint64(p.IPLength) // p's own length is counted
+	}
 	if i, side := t.find(at, p); i != 0 && l.depth == 0 {
 		if c := t.connectionAt(i); t.tcpRun(c, side, p) {
 			t.stats.Packets += uint64(n)

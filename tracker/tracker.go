@@ -264,7 +264,7 @@ func (t *Tracker) nothing(p *bpf.Packet) {
 
 // outermost takes the packet that begins a frame.
 func (t *Tracker) outermost(p *bpf.Packet, at lookedUp) {
-	t.stats.IPBytes += p.WireLength()
+	t.stats.IPBytes += uint64(p.IPLength)
 	t.layers[0], t.deepest = layer{}, 0
 	t.packet(p, at, &t.layers[0])
 }
