@@ -25,8 +25,11 @@ static __always_inline void arm(struct staging *s, __u32 cpu, enum hook hook)
 	if (s->armed)
 		return;
 	t = bpf_map_lookup_elem(&timers, &key);
-	if (t)
-		s->armed = bpf_timer_start(&t->timer, config.flush_ns, TIMER_CPU_PIN) == 0;
+	if (!t)
+		return;
+	s->armed_at = s->sequence;
+	s->armed = bpf_timer_start(&t->timer, s->busy ? config.busy_ns : config.flush_ns,
+				   TIMER_CPU_PIN) == 0;
 }
 
 /* Reads the clock for a batch's first record. The bound is in the map before, which
@@ -205,6 +208,7 @@ static __always_inline void flush(__u32 cpu, enum hook hook)
 	if (!s)
 		return;
 	s->armed = 0;
+	s->busy = s->sequence + s->frames - s->armed_at >= BUSY_FRAMES;
 	if (s->used)
 		send_batch(s, hook, cpu, s->used, 1);
 	else if (s->unsaid)

@@ -35,7 +35,8 @@ struct config {
 	__u32 wakeup_mask;  /* the reader is woken by a batch whose number & mask is 0 */
 	__u32 batch_bytes;  /* a batch is sent once it is so long, header included, or longer: up to
 			     * BATCH_SIZE; 1: with each frame */
-	__u32 flush_ns;	    /* how long a record waits for others at most */
+	__u32 flush_ns;	    /* how long a record waits for others at most, where they are few */
+	__u32 busy_ns;	    /* the same where they are many: see BUSY_FRAMES */
 	__u32 index_mask;   /* of an ifindex: its place in `interfaces`, where its number stands;
 			     * 0: the program is of one interface. SKB alone: XDP's frames may
 			     * name the device below, as on a bond */
@@ -60,6 +61,9 @@ const volatile struct config config = {.l2 = 1,
  * fragment's, stands behind at most one of 200 and four of 208. */
 #define RECORDS_SIZE 2048
 #define RECORDS_MASK (2 * BATCH_SIZE - 8) /* of a place in staging.records */
+
+/* So many frames while the timer ran, and it takes longer the next time. */
+#define BUSY_FRAMES 32
 
 #define CHUNK_SIZE 512 /* the most that bpf_csum_diff takes before kernel 6.13 */
 
@@ -165,10 +169,12 @@ struct staging {
 	__u64 sequence;	 /* frames recorded before the batch */
 	__u64 lost;	 /* frames that found no room in the ring */
 	__u64 base_ns;	 /* time of the batch's first record */
+	__u64 armed_at;	 /* sequence when the timer was started */
 	__u32 batches;	 /* sent */
 	__u32 frames;	 /* in the batch */
 	__u32 used;	 /* length of the batch's records; 0: there is none */
 	__u32 armed;	 /* 1: the timer will come */
+	__u32 busy;	 /* 1: BUSY_FRAMES came while it ran the last time */
 	__u32 lost_hook; /* of a batch that found no room, while its frames are counted */
 	__u32 lost_at;
 	__u32 lost_end;

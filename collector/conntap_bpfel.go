@@ -32,6 +32,7 @@ type conntapConfig struct {
 	WakeupMask  uint32
 	BatchBytes  uint32
 	FlushNs     uint32
+	BusyNs      uint32
 	IndexMask   uint32
 	Slot        uint32
 	SlotMask    uint32
@@ -90,16 +91,19 @@ type conntapStaging struct {
 	Sequence  uint64
 	Lost      uint64
 	BaseNs    uint64
+	ArmedAt   uint64
 	Batches   uint32
 	Frames    uint32
 	Used      uint32
 	Armed     uint32
+	Busy      uint32
 	LostHook  uint32
 	LostAt    uint32
 	LostEnd   uint32
 	Unsaid    uint32
 	Replaced  uint32
 	Interface uint32
+	_         [4]byte
 	Wire      [0]struct {
 		_          structs.HostLayout
 		Hook       uint32

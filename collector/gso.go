@@ -17,8 +17,9 @@ const udpHeaderLength = 8
 // gives up to 65,535 of them. One in tunnels gives as many of each carrier: each
 // segment has all headers before it again (skb_udp_tunnel_segment, gre_gso_segment).
 //
-// The segments of TCP behind the first one are handed out as a run, as they differ in
-// nothing but what can be told of all of them at once.
+// The segments of TCP are handed out as a run, as they differ in nothing but what can be
+// told of all of them at once. The first one has a place of its own if it is unlike the
+// others: if it has a CWR, or payload bytes.
 type segmenter struct {
 	apart bool // no runs: each segment by itself
 
@@ -34,6 +35,20 @@ type segmenter struct {
 	size    uint32 // payload of each segment but the last
 	left    uint32 // segments to hand out
 	last    bpf.Flags
+}
+
+// isRun makes a run of p, if all segments of its frame, of which it is the only record,
+// are one: that of most super-packets, which need not be copied here.
+func (s *segmenter) isRun(p *bpf.Packet) bool {
+	if s.apart || p.Protocol != bpf.ProtocolTCP || p.Flags&(bpf.FIN|bpf.CWR) != 0 || len(p.Payload) > 0 {
+		return false
+	}
+	n := segmentCount(p)
+	if n < 2 || n > math.MaxUint16 {
+		return false
+	}
+	p.GSOSegments = uint16(n)
+	return true
 }
 
 // take begins a frame with its first record. What was taken before must have been

@@ -29,8 +29,8 @@ type Live struct {
 
 	rings   []*mappedRing
 	poll    *ringPoll
-	nap     time.Duration // between a look at the rings that has emptied them and the next
-	looked  int64         // when the last one was, CLOCK_BOOTTIME
+	pace    pace
+	looked  int64 // when the last one was, CLOCK_BOOTTIME
 	streams *streams
 	losses  *losses
 	now     atomic.Int64

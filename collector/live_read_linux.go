@@ -15,13 +15,6 @@ const (
 	// readTimeout is how long Read waits for packets. With TransportPerPacket the
 	// kernel wakes it seldom, so that this bounds how old the last packets get.
 	readTimeout = 100 * time.Millisecond
-	// napLongest is how long Read sleeps, if a look at the rings has emptied them, before
-	// it looks at them again: with few packets each batch of each CPU and hook would
-	// wake it. Together with flushInterval it is how long a packet waits on idle CPUs.
-	napLongest = 4 * time.Millisecond
-	// ringPerNap is how many bytes of a CPU's ring there must be for each ns of a nap:
-	// six times what 15 million packets a second fill.
-	ringPerNap = 4
 	// heldPause is how long packets wait at least, until those that they must not overtake
 	// are looked for again. The kernel's word about their ring says nothing then.
 	heldPause = time.Millisecond
@@ -93,7 +86,7 @@ func (l *Live) end() (int, error) {
 // there must wait for.
 func (l *Live) fillLater(dst []bpf.Packet) (n int, err error) {
 	if !l.streams.waiting() {
-		time.Sleep(l.nap - time.Duration(bootTime()-l.looked))
+		time.Sleep(l.nap() - time.Duration(bootTime()-l.looked))
 		if err := l.poll.wait(l.patience()); err != nil {
 			return 0, err
 		}
@@ -104,19 +97,19 @@ func (l *Live) fillLater(dst []bpf.Packet) (n int, err error) {
 		}
 	}
 	for n == 0 && err == nil && l.streams.waiting() {
-		time.Sleep(max(l.nap, heldPause))
+		time.Sleep(max(l.nap(), heldPause))
 		n, err = l.fill(dst)
 	}
 	return n, err
 }
 
-// napFor is how long Read may sleep with a ring of so many bytes per CPU.
-func napFor(ringBytes int) time.Duration {
-	nap := min(time.Duration(ringBytes/ringPerNap), napLongest)
-	if nap < time.Millisecond { // of which sleep is not so exact
-		return 0
+// nap is how long to sleep before the rings, which are empty, are looked at again.
+func (l *Live) nap() time.Duration {
+	var bytes uint64
+	for _, r := range l.rings {
+		bytes += r.limit
 	}
-	return nap
+	return l.pace.nap(bytes)
 }
 
 // patience is how long Read waits for the kernel's word. Threads that flush say nothing

@@ -79,7 +79,7 @@ func (l *Live) openRings(hooks []bpf.Hook) error {
 	for _, r := range l.rings {
 		rings = append(rings, &r.ring)
 	}
-	l.nap = napFor(int(l.loader.transport.config.ringBytes))
+	l.pace = newPace(uint64(l.loader.transport.config.ringBytes))
 	l.streams = newStreams(rings, hooks, l.loader.transport.pending.word, l.losses)
 	return nil
 }

@@ -225,6 +225,11 @@ func (s *streams) take(b *bpf.Batch, dst []bpf.Packet, n int, end int64) int {
 			n++
 			continue
 		}
+		if !b.InFrame() && s.segments.isRun(p) {
+			s.packets += uint64(p.GSOSegments)
+			n++
+			continue
+		}
 		s.takeFrame(b, p)
 		filled := s.segments.fill(dst[n:])
 		s.packets += countOutermost(dst[n : n+filled])

@@ -31,8 +31,12 @@ const (
 const timerPatience = 200 * time.Millisecond
 
 // flushInterval is how long a record waits in the kernel for others at most, but for
-// what the timer is late.
-const flushInterval = 4 * time.Millisecond
+// what the timer is late. Where many come the timer takes flushBusy: a record that
+// waits is one of the few that don't fill a batch.
+const (
+	flushInterval = 4 * time.Millisecond
+	flushBusy     = 16 * time.Millisecond
+)
 
 // Kernels that can send what is left over of a batch: by timers that stay on their
 // CPU (BPF_F_TIMER_CPU_PIN), or at user space's request, with softirqs off
@@ -120,6 +124,7 @@ func (t *transport) makeRings(l *loader) error {
 func (t *transport) configure(config *conntapConfig) {
 	config.BatchBytes = t.config.batchBytes
 	config.FlushNs = uint32(t.config.flush.Nanoseconds())
+	config.BusyNs = uint32(max(t.config.flush, flushBusy).Nanoseconds())
 	if t.timers {
 		config.Timers = 1
 	}

@@ -42,8 +42,8 @@ func plain(rows []modelRow) []modelRow {
 	return rows
 }
 
-// superPackets makes super-packets of some packets of the frames: a segment and a run,
-// and the same segments apart.
+// superPackets makes super-packets of some packets of the frames: a run, or a segment and
+// a run, and the same segments apart.
 func (g *traffic) superPackets(frames []modelFrame) (together, apart []modelFrame) {
 	for _, frame := range frames {
 		p := frame[0]
@@ -58,6 +58,10 @@ func (g *traffic) superPackets(frames []modelFrame) (together, apart []modelFram
 		if size >= 1<<16 || size*2 >= payload {
 			together, apart = append(together, frame), append(apart, frame)
 			continue
+		}
+		whole := g.chance(50)
+		if whole {
+			p.Payload = nil
 		}
 		first := p
 		first.IPLength -= payload - size
@@ -77,7 +81,13 @@ func (g *traffic) superPackets(frames []modelFrame) (together, apart []modelFram
 			apart = append(apart, modelFrame{one})
 			left -= length
 		}
-		together = append(together, modelFrame{first}, modelFrame{run})
+		if whole {
+			run.Seq, run.IPLength = p.Seq, p.IPLength
+			run.GSOSegments++
+			together = append(together, modelFrame{run})
+		} else {
+			together = append(together, modelFrame{first}, modelFrame{run})
+		}
 	}
 	return together, apart
 }

@@ -4,42 +4,62 @@ package tracker
 
 import "conntap/bpf"
 
-// run takes a run of segments: as a whole if that comes to the same, else one by one.
+// run takes a run of segments: as a whole if that comes to the same, or all behind the
+// first one, which may have something to say, else one by one.
 func (t *Tracker) run(p *bpf.Packet, at lookedUp, l *layer) {
 	n := p.Segments()
 	t.stats.Records += uint64(n) - 1
 	if l.depth == 0 {
 		t.stats.IPBytes += p.WireLength() - uint64(p.IPLength) // p's own length is counted
 	}
-	if i, side := t.find(at, p); i != 0 && l.depth == 0 {
-		if c := t.connectionAt(i); t.tcpRun(c, side, p) {
-			t.stats.Packets += uint64(n)
-			t.finish(i, c, p)
+	if t.wholeRun(p, at, l) {
+		return
+	}
+	one, rest := &t.segment, &t.unsegmented
+	*rest = *p
+	header := p.IPLength - p.PayloadLength()
+	for i := range n {
+		*one = *rest
+		one.Blocks &^= bpf.BlockGSO
+		if i < n-1 {
+			one.Flags &^= bpf.PSH
+			one.IPLength = header + min(uint32(p.GSOSize), rest.PayloadLength())
+		}
+		again := lookedUp{at.hash, t.table.candidate(at.hash)}
+		t.packet(one, again, l)
+		if i == n-1 {
 			return
 		}
-	}
-	one := *p
-	one.Blocks &^= bpf.BlockGSO
-	one.Flags &^= bpf.PSH
-	left, header := p.PayloadLength(), p.IPLength-p.PayloadLength()
-	for ; n > 0; n-- {
-		length := min(uint32(p.GSOSize), left)
-		if n == 1 {
-			length, one.Flags = left, p.Flags
-		}
-		one.IPLength = header + length
-		t.packet(&one, lookedUp{at.hash, t.table.candidate(at.hash)}, l)
-		one.Seq += length
-		left -= length
-		if n > 1 && l.depth == 0 {
+		rest.Seq += one.PayloadLength()
+		rest.IPLength -= one.PayloadLength()
+		rest.GSOSegments--
+		if l.depth == 0 {
 			t.Advance(p.Time) // as before each packet: what came late may have timed out
+		}
+		if again.candidate = t.table.candidate(at.hash); i == 0 && t.wholeRun(rest, again, l) {
+			return
 		}
 	}
 }
 
+// wholeRun books a run at once if that comes to the same as one segment after the other.
+func (t *Tracker) wholeRun(p *bpf.Packet, at lookedUp, l *layer) bool {
+	i, side := t.find(at, p)
+	if i == 0 || l.depth != 0 {
+		return false
+	}
+	c := t.connectionAt(i)
+	if !t.tcpRun(c, side, p) {
+		return false
+	}
+	t.stats.Packets += uint64(p.Segments())
+	t.finish(i, c, p)
+	return true
+}
+
 // tcpRun books a run of segments that go on where their sender's data ends, with the
-// acknowledgment that came last: that is what they do behind the first segment of their
-// super-packet. It does what tcp would with one after the other, and tells whether the
+// acknowledgment that came last, as in a transfer in one direction, or behind the first
+// segment of their super-packet. It does what tcp would with one after the other, and tells whether the
 // run is of that kind; if not it has done nothing.
 func (t *Tracker) tcpRun(c connection, side int, p *bpf.Packet) bool {
 	if c.protocol != bpf.ProtocolTCP || len(p.Payload) > 0 ||

@@ -81,25 +81,51 @@ func TestRunAccount(t *testing.T) {
 	}
 }
 
+// runs are transfers in runs of 30 segments, each of which the other side acknowledges.
+var runs = []struct {
+	name string
+	hole uint32 // bytes before each run
+	more uint32 // that each run acknowledges
+}{{"in order", 0, 0}, {"acknowledging more", 0, 1}, {"behind a hole", 1, 0}}
+
+// runTransfer returns a function that has the next run of a transfer tracked.
+func runTransfer(hole, more uint32) func() {
+	tracked, p := runFixture(1000)
+	answer := p
+	answer.Src, answer.Dst, answer.SrcPort, answer.DstPort = p.Dst, p.Src, p.DstPort, p.SrcPort
+	answer.Blocks, answer.IPLength, answer.Seq = 0, 40+more, p.Ack
+	batch := make([]bpf.Packet, 2)
+	return func() {
+		p.Seq += hole
+		batch[0] = p
+		p.Seq += p.PayloadLength()
+		answer.Ack = p.Seq
+		batch[1] = answer
+		answer.Seq += more
+		p.Ack = answer.Seq
+		tracked.Track(batch)
+	}
+}
+
+func TestRunDoesNotAllocate(t *testing.T) {
+	for _, tt := range runs {
+		next := runTransfer(tt.hole, tt.more)
+		for range 100 {
+			next()
+		}
+		if n := testing.AllocsPerRun(100, next); n != 0 {
+			t.Errorf("%s: want no allocation, got %v for each run", tt.name, n)
+		}
+	}
+}
+
 func BenchmarkRun(b *testing.B) {
-	for _, bench := range []struct {
-		name string
-		hole uint32 // bytes before each run
-	}{{"in order", 0}, {"one by one", 1}} {
+	for _, bench := range runs {
 		b.Run(bench.name, func(b *testing.B) {
-			tracked, p := runFixture(1000)
-			answer := p
-			answer.Src, answer.Dst, answer.SrcPort, answer.DstPort = p.Dst, p.Src, p.DstPort, p.SrcPort
-			answer.Blocks, answer.IPLength, answer.Seq = 0, 40, p.Ack
-			batch := make([]bpf.Packet, 2)
+			next := runTransfer(bench.hole, bench.more)
 			b.ReportAllocs()
 			for b.Loop() {
-				p.Seq += bench.hole
-				batch[0] = p
-				p.Seq += p.PayloadLength()
-				answer.Ack = p.Seq
-				batch[1] = answer
-				tracked.Track(batch)
+				next()
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/30, "ns/segment")
 		})

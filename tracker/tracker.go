@@ -89,10 +89,12 @@ type Tracker struct {
 	armed   bool       // the current packet has brought a deadline of its connection forward
 	idle    *idleQueue // nil without a limit
 
-	layers     [bpf.TunnelDepthMax + 1]layer // of the current frame, by depth
-	deepest    int                           // of the layers, the last one that is the current frame's
-	reassembly reassembly
-	joined     [bpf.PacketsMax]bpf.Packet // of the datagram that was just completed
+	layers      [bpf.TunnelDepthMax + 1]layer // of the current frame, by depth
+	deepest     int                           // of the layers, the last one that is the current frame's
+	reassembly  reassembly
+	joined      [bpf.PacketsMax]bpf.Packet // of the datagram that was just completed
+	segment     bpf.Packet                 // of a run, at hand
+	unsegmented bpf.Packet                 // what is left of the run
 
 	opened uint64 // order of the connection that opened last
 	popped expiry // how far the current expire has come
