@@ -94,6 +94,9 @@ type LiveConfig struct {
 	Owners bool
 	// Selection says which frames are recorded.
 	Selection Selection
+	// GiveWay, if it is not nil, is called by Read now and then between packets: for
+	// other programs that wait for the CPU. CaptureAFPacket doesn't.
+	GiveWay func()
 	// XDPAction is what becomes of packets behind XDP; "" is pass. XDPDrop takes
 	// XDP, and is refused where somebody needs the packets: on an interface that has
 	// an address, is a port of a bridge or bond, or has VLANs and the like on it.

@@ -136,6 +136,7 @@ func (s *shard) trackOwn(b *Batch) {
 			t.outermost(&b.Packets[item], t.ahead[j])
 		}
 		own = own[n:]
+		t.giveWay()
 	}
 	s.advance(len(b.Packets))
 	s.pass()

@@ -30,6 +30,9 @@ type Config struct {
 	// nobody answered goes, or of TCP nobody went on with after the answer to the SYN;
 	// then the one that has been idle the longest. Each is handed out. 0: no limit.
 	MaxConnections int
+	// GiveWay, if it is not nil, is called now and then between packets, on each goroutine
+	// that tracks them: for other programs that wait for the CPU.
+	GiveWay func()
 	// Seed keys the uids: the same seed and input give the same uids.
 	Seed string
 	// LinkLayer keeps the MACs and VLAN ids of the first packet, 64 bytes more a
@@ -101,6 +104,7 @@ type Tracker struct {
 	shard  *shard // that the tracker is; nil if it works alone
 
 	ahead   [lookAhead]lookedUp
+	groups  uint   // of packets tracked together
 	touched uint64 // keeps the compiler from leaving the reads ahead out
 
 	stats Stats
@@ -146,6 +150,20 @@ func (t *Tracker) Track(packets []bpf.Packet) {
 			t.track(&packets[i], t.ahead[i])
 		}
 		packets = packets[n:]
+		t.giveWay()
+	}
+}
+
+// giveWayEvery is how many groups of packets are tracked in between: some 20 µs.
+const giveWayEvery = 2
+
+// giveWay is called after each group of packets.
+func (t *Tracker) giveWay() {
+	if t.config.GiveWay == nil {
+		return
+	}
+	if t.groups++; t.groups%giveWayEvery == 0 {
+		t.config.GiveWay()
 	}
 }
 

@@ -96,7 +96,7 @@ func (f *captureFlags) live() collector.LiveConfig {
 		Transport:   collector.Transport(f.transport.value),
 		RingBytes:   int(f.ringSize),
 		ReaderCPUs:  f.cpus[:min(1, len(f.cpus))], VerifyChecksums: f.verifyChecksums,
-		XDPAction: collector.XDPAction(f.xdpAction.value), Force: f.force,
+		XDPAction: collector.XDPAction(f.xdpAction.value), Force: f.force, GiveWay: f.giveWay(),
 	}
 }
 
@@ -114,4 +114,12 @@ func (f *captureFlags) place() error {
 	}
 	runtime.GOMAXPROCS(len(f.cpus))
 	return nil
+}
+
+// giveWay is what is called again and again where there is much to do, nil for nothing.
+func (f *captureFlags) giveWay() func() {
+	if len(f.cpus) > 0 {
+		return nil
+	}
+	return affinity.GiveWay
 }

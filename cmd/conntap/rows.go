@@ -11,6 +11,9 @@ import (
 	"conntap/tracker/connlog"
 )
 
+// giveWayEvery is how many rows are written in between: some 10 µs.
+const giveWayEvery = 2
+
 // rowWriter writes the tracker's rows, on the goroutine on which they come out.
 type rowWriter struct {
 	// lost is how many packets the source lost from one time to another; nil if no
@@ -22,6 +25,11 @@ type rowWriter struct {
 	// cgroupPath is what the source calls the control group of an id; nil if no column
 	// wants it.
 	cgroupPath func(id uint64) string
+
+	// giveWay is called now and then between rows: for other programs that wait for the
+	// CPU. Nil: they need not be thought of.
+	giveWay func()
+	rows    uint // handed to add
 
 	limit rowLimit
 
@@ -47,6 +55,9 @@ func (w *rowWriter) add(c *tracker.Conn) {
 	}
 	if w.cgroupPath != nil && c.Owner.PID != 0 {
 		c.Cgroup = w.cgroupPath(c.Owner.Cgroup)
+	}
+	if w.rows++; w.rows%giveWayEvery == 0 && w.giveWay != nil {
+		w.giveWay()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -189,7 +189,9 @@ func (f *runFlags) wishes(warn func(sentence string)) collector.LiveConfig {
 func (f *runFlags) pipeline(source collector.LiveSource, log *connlog.Writer, out *output) *pipeline {
 	config := f.tracking()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
+	config.GiveWay = f.giveWay()
 	p := newPipeline(source, config, f.shards, log, out)
+	p.rows.giveWay = config.GiveWay
 	p.live, p.quiet, p.watch, p.dedup = true, f.quiet, newWatcher(), f.newDedup()
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween

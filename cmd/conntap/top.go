@@ -97,6 +97,7 @@ func (f *topFlags) run() error {
 		return err
 	}
 	config := f.tracking()
+	config.GiveWay = f.giveWay()
 	config.Parser.VerifyChecksums, config.Parser.PartialChecksums = f.verifyChecksums, true
 	v := newViewing(source, config, f.shards)
 	said.hold()

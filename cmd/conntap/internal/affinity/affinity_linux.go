@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +53,25 @@ func Yield() error {
 		return nil
 	}
 	return err
+}
+
+var (
+	started = time.Now()
+	given   debt
+)
+
+// GiveWay lets a program go first that waits for the calling thread's CPU. It is for
+// those that do much at a time, to be called again and again in between: without it a
+// thread that has a CPU keeps it for milliseconds. What all threads give they want back
+// before they give more: at least half of the time is left, however many there are that
+// wait. It takes 0.3 µs where nobody does.
+func GiveWay() {
+	from := time.Since(started)
+	if !given.mayGrow(from) {
+		return
+	}
+	unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // never fails; Go need not know
+	given.add(from, time.Since(started))
 }
 
 // everyThread calls f with each thread of the process, also with those that are made

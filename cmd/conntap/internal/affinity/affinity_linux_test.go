@@ -81,3 +81,13 @@ func TestYield(t *testing.T) {
 		}
 	}
 }
+
+func TestGiveWay(t *testing.T) {
+	before := given.even.Load()
+	for range 100 {
+		GiveWay()
+	}
+	if given.even.Load() <= before {
+		t.Error("nothing of it was noted")
+	}
+}
