@@ -174,6 +174,42 @@ func TestBatchFlushed(t *testing.T) {
 	}
 }
 
+// TestBatchFlushedBusy has a record wait longer where many came before it, and not where
+// few did.
+func TestBatchFlushedBusy(t *testing.T) {
+	requireBPF(t)
+	k := newTransportRun(t, conntapProgConntapXdp, bpf.HookXDP, batched(batchDefault), func(*conntapConfig) {})
+	if !k.loader.transport.timers {
+		t.Skip("this kernel has no timers that stay on their CPU: threads flush at one interval")
+	}
+	const frames = 40 // busy, and less than a batch
+	var a account
+	// wait is how long some frames take to come out: a timer is never early.
+	wait := func(frames uint32) time.Duration {
+		expected, start := a.frames+uint64(frames), time.Now()
+		k.feed(t, smallFrame(), frames)
+		for a.frames < expected && time.Since(start) < 5*time.Second {
+			time.Sleep(100 * time.Microsecond)
+			k.collect(t, &a)
+		}
+		return time.Since(start)
+	}
+	runOn(t, 0, func() {
+		const rounds = 30 // other programs may hold this one up
+		long, short := 0, time.Hour
+		for range rounds {
+			wait(frames)
+			if wait(1) >= flushBusy {
+				long++
+			}
+			short = min(short, wait(1))
+		}
+		if long < rounds/2 || short >= flushBusy {
+			t.Errorf("want %v after %d frames and less after one, got that in %d of %d rounds, and %v", flushBusy, frames, long, rounds, short)
+		}
+	})
+}
+
 // TestBatchOverflow has a ring too small for all: what was offered came out or was
 // lost, to the frame, and counters and batches say the same.
 func TestBatchOverflow(t *testing.T) {
