@@ -95,7 +95,7 @@ type LiveConfig struct {
 	// Selection says which frames are recorded.
 	Selection Selection
 	// GiveWay, if it is not nil, is called by Read now and then between packets: for
-	// other programs that wait for the CPU. CaptureAFPacket doesn't.
+	// other programs that wait for the CPU. CaptureAFPacket and TransportPerPacket don't.
 	GiveWay func()
 	// XDPAction is what becomes of packets behind XDP; "" is pass. XDPDrop takes
 	// XDP, and is refused where somebody needs the packets: on an interface that has

@@ -99,7 +99,9 @@ func (l *Live) prepare(c *LiveConfig, interfaces int) (err error) {
 	if err := l.openRings(hooksOf(c)); err != nil {
 		return err
 	}
-	l.streams.giveWay = c.GiveWay
+	if l.streams.merged() { // else each packet is a batch
+		l.streams.giveWay = c.GiveWay
+	}
 	l.streams.segments.apart = c.Identity
 	if c.Owners {
 		if l.owners, err = watchOwners(l.loader.shared[conntapMapOwners]); err != nil {

@@ -59,8 +59,8 @@ func (t *Tracker) wholeRun(p *bpf.Packet, at lookedUp, l *layer) bool {
 
 // tcpRun books a run of segments that go on where their sender's data ends, with the
 // acknowledgment that came last, as in a transfer in one direction, or behind the first
-// segment of their super-packet. It does what tcp would with one after the other, and tells whether the
-// run is of that kind; if not it has done nothing.
+// segment of their super-packet. It does what tcp would with one after the other, and
+// tells whether the run is of that kind; if not it has done nothing.
 func (t *Tracker) tcpRun(c connection, side int, p *bpf.Packet) bool {
 	if c.protocol != bpf.ProtocolTCP || len(p.Payload) > 0 ||
 		p.Flags&(bpf.SYN|bpf.FIN|bpf.RST|bpf.ACK) != bpf.ACK || p.Window == 0 ||
