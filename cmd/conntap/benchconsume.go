@@ -13,7 +13,8 @@ import (
 	"conntap/tracker/connlog"
 )
 
-// consume does with a live source what run does by default, in so many shards. Of
+// consume does with a live source what run does by default on CPUs of its own, in so many
+// shards. Of
 // the log it keeps the number of packets in its rows alone.
 func consume(source collector.Source, shards int) (bench.Consumed, error) {
 	rows := &packetSum{}
