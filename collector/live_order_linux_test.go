@@ -329,8 +329,8 @@ func testLiveFullBatch(t *testing.T, noTimers bool) {
 func TestLiveHotplug(t *testing.T) { eachTransport(t, testLiveHotplug) }
 
 func testLiveHotplug(t *testing.T, c LiveConfig) {
-	if os.Getenv("CONNTAP_TEST_HOTPLUG") != "1" || runtime.NumCPU() < 2 {
-		t.Skip("takes a CPU away from the machine: for virtual ones, with CONNTAP_TEST_HOTPLUG=1")
+	if os.Getenv("CONNTAP_TEST_MACHINE") != "1" || runtime.NumCPU() < 2 {
+		t.Skip("takes a CPU away from the machine: for virtual ones, with CONNTAP_TEST_MACHINE=1")
 	}
 	enterNamespace(t)
 	addVeth(t, "tap", "far")

@@ -3,102 +3,15 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"conntap/tracker"
 )
-
-// TestClockStep steps the wall clock of a running capture by an hour, then back by three.
-// A connection that goes on all the while must stay one, and as long as it is; others
-// must begin when the clock of their time says.
-func TestClockStep(t *testing.T) {
-	near, far := twoHosts(t)
-	run, stdout, messages := startAs(t, near, "conntap-stepped", "--format", "json", "--metrics", ":0")
-	address := metricsAddress(t, messages)
-	burst := burstOf(t, far)
-	begin := time.Now()
-	for i, want := range []string{"forward by 60 min", "back by 3.0 h"} {
-		burst.send(t, 1, 1) // the one that goes on
-		burst.send(t, uint16(10+i), 1)
-		scrapeQuiet(t, near, address, burst.sent)
-		must(t, run.Process.Signal(unix.SIGUSR1))
-		if i == 0 { // of the second it is said once a minute is over
-			wantStep(t, messages, want)
-		}
-		eventually(t, "the step is counted", func() bool {
-			return scrape(t, near, address).sum("clock_steps_total") == uint64(1+i)
-		})
-		time.Sleep(1200 * time.Millisecond) // the collector looks at the clock once a second
-	}
-	burst.send(t, 1, 1)
-	burst.send(t, 12, 1)
-	scrapeQuiet(t, near, address, burst.sent)
-
-	must(t, run.Process.Signal(os.Interrupt))
-	log, err := io.ReadAll(stdout)
-	must(t, err)
-	account, err := io.ReadAll(messages)
-	must(t, err)
-	must(t, run.Wait())
-	lasted := time.Since(begin)
-	rows := map[uint16][]steppedRow{}
-	for line := range strings.Lines(string(log)) {
-		var row steppedRow
-		must(t, json.Unmarshal([]byte(line), &row))
-		rows[row.Port] = append(rows[row.Port], row)
-	}
-	for port, ahead := range map[uint16]time.Duration{1: 0, 10: 0, 11: time.Hour, 12: -2 * time.Hour} {
-		if len(rows[port]) != 1 {
-			t.Errorf("flow %d: want one row, got %d", port, len(rows[port]))
-			continue
-		}
-		row := rows[port][0]
-		if start := time.UnixMicro(int64(row.Start * 1e6)).Sub(begin.Add(ahead)); start < -time.Second || start > lasted+time.Second {
-			t.Errorf("flow %d: want it to begin at %v, got %v later", port, begin.Add(ahead), start)
-		}
-		if row.Duration < 0 || row.Duration > lasted.Seconds() || port == 1 && row.Duration < 3 {
-			t.Errorf("flow %d: want %v or less, 3 s at least of the one that went on, got %v s", port, lasted, row.Duration)
-		}
-	}
-	if n := rows[1][0].Packets; n != 3 {
-		t.Errorf("want 3 packets of the connection that went on, got %d", n)
-	}
-	for _, want := range []string{"the wall clock was stepped forward: 1 time, 60 min", "the wall clock was stepped back: 1 time, 3.0 h"} {
-		if !strings.Contains(string(account), want) {
-			t.Errorf("want %q in the account, got\n%s", want, account)
-		}
-	}
-}
-
-type steppedRow struct {
-	Start    float64 `json:"ts"`
-	Duration float64 `json:"duration"`
-	Port     uint16  `json:"id.orig_p"`
-	Packets  uint64  `json:"orig_pkts"`
-}
-
-// wantStep waits for the sentence; the machine of the test may be throttled, too.
-func wantStep(t *testing.T, messages interface{ ReadString(byte) (string, error) }, want string) {
-	t.Helper()
-	for {
-		line, err := messages.ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasPrefix(line, "conntap: clock: the wall clock was stepped "+want+";") {
-			return
-		}
-	}
-}
 
 // TestControlGroup runs in a control group with a limit of memory and, for a while, next
 // to no CPU, so that the ring overflows: memory must be planned by the one, the other

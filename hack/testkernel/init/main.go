@@ -65,7 +65,7 @@ func runTest(binary string, args []string) error {
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = filepath.Dir(binary)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
-	cmd.Env = []string{"CONNTAP_REQUIRE_BPF=1", "CONNTAP_TEST_HOTPLUG=1", "HOME=/tmp", "TMPDIR=/tmp", "PATH=/"}
+	cmd.Env = []string{"CONNTAP_REQUIRE_BPF=1", "CONNTAP_TEST_MACHINE=1", "HOME=/tmp", "TMPDIR=/tmp", "PATH=/"}
 	return cmd.Run()
 }
 
