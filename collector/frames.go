@@ -11,7 +11,7 @@ import (
 
 // framesMax is how many frames are read at a time: enough that handing them over
 // does not count, few enough that their packets stay in a processor's cache.
-const framesMax = 2048
+const framesMax = 4096
 
 // Frames is a run of captured frames between [FileSource.ReadFrames] and the packets
 // that [FileSource.Parse] makes of them. It holds the memory that they stand in, and

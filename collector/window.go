@@ -11,7 +11,7 @@ import (
 
 // windowSize is how much of a capture is read at once: large enough that the
 // system calls don't count, small enough to stay in the processor's cache.
-const windowSize = 256 << 10
+const windowSize = 512 << 10
 
 // errRefill says that the window must be refilled before it can go on, which
 // invalidates what it has handed out.

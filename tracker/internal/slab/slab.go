@@ -12,7 +12,7 @@ const (
 
 	// heapChunks is how many chunks come from Go's heap, one at a time. Who needs
 	// more gets pages of its own.
-	heapChunks = 64
+	heapChunks = 2
 )
 
 // Array holds values by index. They are zero at first. The zero Array is empty. An
