@@ -14,8 +14,7 @@ import (
 )
 
 // consume does with a live source what run does by default on CPUs of its own, in so many
-// shards. Of
-// the log it keeps the number of packets in its rows alone.
+// shards. Of the log it keeps the number of packets in its rows alone.
 func consume(source collector.Source, shards int) (bench.Consumed, error) {
 	rows := &packetSum{}
 	log, err := connlog.NewWriter(rows, connlog.Config{Format: connlog.TSV})

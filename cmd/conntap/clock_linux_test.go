@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
-	"io"
 	"os"
 	"strings"
 	"testing"
@@ -56,7 +54,7 @@ func testClockStep(t *testing.T, command string, step func(run *os.Process, by t
 		scrapeQuiet(t, near, address, burst.sent)
 		must(t, step(run.Process, steps[i]))
 		if i == 0 { // of the second it is said once a minute is over
-			wantSaid(t, messages, "clock: the wall clock was stepped "+want+";")
+			hearOf(t, messages, "conntap: clock: the wall clock was stepped "+want+";")
 		}
 		eventually(t, "the step is counted", func() bool {
 			return scrape(t, near, address).sum("clock_steps_total") == uint64(1+i)
@@ -67,15 +65,10 @@ func testClockStep(t *testing.T, command string, step func(run *os.Process, by t
 	burst.send(t, 12, 1)
 	scrapeQuiet(t, near, address, burst.sent)
 
-	must(t, run.Process.Signal(os.Interrupt))
-	log, err := io.ReadAll(stdout)
-	must(t, err)
-	account, err := io.ReadAll(messages)
-	must(t, err)
-	must(t, run.Wait())
+	log, account := interrupted(t, run, stdout, messages)
 	lasted := time.Since(begin)
 	rows := map[uint16][]steppedRow{}
-	for line := range strings.Lines(string(log)) {
+	for line := range strings.Lines(log) {
 		var row steppedRow
 		must(t, json.Unmarshal([]byte(line), &row))
 		rows[row.Port] = append(rows[row.Port], row)
@@ -97,7 +90,7 @@ func testClockStep(t *testing.T, command string, step func(run *os.Process, by t
 		t.Errorf("want 3 packets of the connection that went on, got %d", n)
 	}
 	for _, want := range []string{"the wall clock was stepped forward: 1 time, 60 min", "the wall clock was stepped back: 1 time, 3.0 h"} {
-		if !strings.Contains(string(account), want) {
+		if !strings.Contains(account, want) {
 			t.Errorf("want %q in the account, got\n%s", want, account)
 		}
 	}
@@ -108,20 +101,6 @@ type steppedRow struct {
 	Duration float64 `json:"duration"`
 	Port     uint16  `json:"id.orig_p"`
 	Packets  uint64  `json:"orig_pkts"`
-}
-
-// wantSaid waits for a sentence that begins so; the machine may be throttled, too.
-func wantSaid(t *testing.T, messages *bufio.Reader, want string) {
-	t.Helper()
-	for {
-		line, err := messages.ReadString('\n')
-		if err != nil {
-			t.Fatalf("want %q, got %v", want, err)
-		}
-		if strings.HasPrefix(line, "conntap: "+want) {
-			return
-		}
-	}
 }
 
 // testMachineSleep suspends the machine while a connection is open. That must go on, be
@@ -138,27 +117,22 @@ func testMachineSleep(t *testing.T) {
 	scrapeQuiet(t, near, address, burst.sent)
 	must(t, os.WriteFile("/sys/class/rtc/rtc0/wakealarm", []byte("+5"), 0))
 	must(t, os.WriteFile("/sys/power/state", []byte("mem"), 0)) // returns when the machine is awake again
-	wantSaid(t, messages, "suspend: the machine slept for ")
+	hearOf(t, messages, "conntap: suspend: the machine slept for ")
 	if n := scrape(t, near, address).sum("suspends_total"); n != 1 {
 		t.Errorf("want one suspend, got %d", n)
 	}
 	burst.send(t, 1, 1)
 	scrapeQuiet(t, near, address, burst.sent)
-	must(t, run.Process.Signal(os.Interrupt))
-	log, err := io.ReadAll(stdout)
-	must(t, err)
-	account, err := io.ReadAll(messages)
-	must(t, err)
-	must(t, run.Wait())
+	log, account := interrupted(t, run, stdout, messages)
 	lasted := time.Duration(time.Now().UnixNano() - begin.UnixNano()) // the steady clock of time.Time stands still in sleep
 	var row steppedRow
-	must(t, json.Unmarshal(log, &row))
+	must(t, json.Unmarshal([]byte(log), &row))
 	start := time.UnixMicro(int64(row.Start * 1e6)).Sub(begin)
 	if row.Packets != 2 || row.Duration < least.Seconds() || row.Duration > lasted.Seconds() || start < -time.Second || start > time.Second {
 		t.Errorf("want one connection of 2 packets, %v to %v long, that begins at %v, got %+v", least, lasted, begin, row)
 	}
 	const told = "the machine slept: 1 time, "
-	if text := string(account); !strings.Contains(text, told) || !strings.Contains(text, " + lost 0\n") || strings.Contains(text, "stepped") {
-		t.Errorf("want %q in the account, and nothing that it may be taken for, got\n%s", told, text)
+	if !strings.Contains(account, told) || !strings.Contains(account, " + lost 0\n") || strings.Contains(account, "stepped") {
+		t.Errorf("want %q in the account, and nothing that it may be taken for, got\n%s", told, account)
 	}
 }

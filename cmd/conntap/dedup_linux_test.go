@@ -7,9 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -61,18 +59,13 @@ func TestRunDedup(t *testing.T) {
 		return nil
 	})
 	time.Sleep(settled)
-	must(t, run.Process.Signal(os.Interrupt))
-	rows, err := io.ReadAll(stdout)
-	must(t, err)
-	account, err := io.ReadAll(messages)
-	must(t, err)
-	must(t, run.Wait())
+	rows, account := interrupted(t, run, stdout, messages)
 	for _, want := range []string{fmt.Sprintf("\n40000\t%d\t0\n", alike), fmt.Sprintf("\n50000\t%d\t0\n", distinct)} {
-		if strings.Count(string(rows), want) != 1 {
+		if strings.Count(rows, want) != 1 {
 			t.Errorf("want the row %q once, got\n%s", want, rows)
 		}
 	}
-	checkDedupAccount(t, string(account), alike+distinct)
+	checkDedupAccount(t, account, alike+distinct)
 }
 
 // checkDedupAccount wants as many duplicates as packets, and a sum that is right.

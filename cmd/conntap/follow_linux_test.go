@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -42,21 +41,17 @@ func testRunFollows(t *testing.T, capture string) {
 	hearOf(t, messages, "near (veth, 192.0.2.1, ") // captured, or widened if the address came later
 	refuse(t, far)
 	time.Sleep(200 * time.Millisecond) // the kernel wakes the reader later
-	must(t, run.Process.Signal(os.Interrupt))
-	rows, err := io.ReadAll(stdout)
-	must(t, err)
-	account, err := io.ReadAll(messages)
-	must(t, err)
-	must(t, run.Wait())
-	if want := regexp.MustCompile(`(?m)^REJ\t1\tnear$`); len(want.FindAll(rows, -1)) != 2 {
+	rows, account := interrupted(t, run, stdout, messages)
+	if want := regexp.MustCompile(`(?m)^REJ\t1\tnear$`); len(want.FindAllString(rows, -1)) != 2 {
 		t.Errorf("want two refused connections, of near, got\n%s", rows)
 	}
-	match := regexp.MustCompile(`seen (\d+) = recorded (\d+) \+ filtered 0 \+ skipped (\d+).* \+ lost 0`).FindStringSubmatch(string(account))
+	match := regexp.MustCompile(`seen (\d+) = recorded (\d+) \+ filtered 0 \+ skipped (\d+).* \+ lost 0`).FindStringSubmatch(account)
 	if match == nil {
 		t.Fatalf("want an account, got\n%s", account)
 	}
 	var frames [3]int
 	for i := range frames {
+		var err error
 		frames[i], err = strconv.Atoi(match[i+1])
 		must(t, err)
 	}

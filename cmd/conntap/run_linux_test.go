@@ -69,12 +69,21 @@ func startAs(t *testing.T, near *namespace, name string, args ...string) (run *e
 func endRun(t *testing.T, run *exec.Cmd, stdout io.Reader, messages io.Reader) string {
 	t.Helper()
 	time.Sleep(200 * time.Millisecond) // the kernel wakes the reader later
+	rows, _ := interrupted(t, run, stdout, messages)
+	return rows
+}
+
+// interrupted ends what startRun has started, and returns the rows, and what it said
+// since messages were read.
+func interrupted(t *testing.T, run *exec.Cmd, stdout, messages io.Reader) (rows, said string) {
+	t.Helper()
 	must(t, run.Process.Signal(os.Interrupt))
-	rows, err := io.ReadAll(stdout)
+	log, err := io.ReadAll(stdout)
 	must(t, err)
-	_, _ = io.Copy(io.Discard, messages)
+	rest, err := io.ReadAll(messages)
+	must(t, err)
 	must(t, run.Wait())
-	return string(rows)
+	return string(log), string(rest)
 }
 
 // refuse has far call a port of near on which nobody listens.

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -140,15 +139,10 @@ func TestRunSelection(t *testing.T) {
 		})
 	}
 	time.Sleep(settled)
-	must(t, run.Process.Signal(os.Interrupt))
-	log, err := io.ReadAll(stdout)
-	must(t, err)
-	account, err := io.ReadAll(messages)
-	must(t, err)
-	must(t, run.Wait())
-	checkSampleLog(t, string(log), ports)
+	log, account := interrupted(t, run, stdout, messages)
+	checkSampleLog(t, log, ports)
 	pattern := regexp.MustCompile(fmt.Sprintf(`(?m)^  seen \d+ = recorded %d \+ filtered \d+ \+ skipped`, len(ports)))
-	if !pattern.Match(account) || !strings.Contains(string(account), "\n  sample 1/4: ") {
+	if !pattern.MatchString(account) || !strings.Contains(account, "\n  sample 1/4: ") {
 		t.Errorf("want an account like %s, with the sample, got\n%s", pattern, account)
 	}
 }
