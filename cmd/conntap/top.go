@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 	"sync"
@@ -207,7 +208,10 @@ func (v *viewing) sample() top.Sample {
 // run shows the screen until somebody ends it or the source ends, then detaches and
 // tracks what is left.
 func (v *viewing) run(title string) error {
-	program := tea.NewProgram(top.NewScreen(title, v.watcher.Ask))
+	// Its own handler leaves the terminal's reader behind when it is interrupted, and
+	// waits forever if the screen ends just then.
+	program := tea.NewProgram(top.NewScreen(title, v.watcher.Ask), tea.WithoutSignalHandler())
+	signals := catchEnd()
 	stop := make(chan struct{})
 	var work sync.WaitGroup
 	work.Go(func() {
@@ -223,10 +227,15 @@ func (v *viewing) run(title string) error {
 		ended = v.track()
 		program.Quit()
 	}()
+	work.Go(func() {
+		select {
+		case <-signals: // as good as q
+			program.Quit()
+		case <-stop:
+		}
+	})
 	_, err := program.Run()
-	if errors.Is(err, tea.ErrInterrupted) { // by a signal: as good as q
-		err = nil
-	}
+	signal.Stop(signals) // the terminal is as it was: a further one may end what is left to do
 	close(stop)
 	err = errors.Join(err, v.source.Close())
 	<-tracked
