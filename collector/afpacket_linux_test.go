@@ -551,7 +551,7 @@ func TestPacketRights(t *testing.T) {
 		if !strings.HasPrefix(message(err), "live capture needs CAP_BPF") || !strings.Contains(message(err), "--capture afpacket") {
 			t.Errorf("without BPF: want advice, got %v", err)
 		}
-		r, err := Check("tap")
+		r, err := Check("", "tap")
 		must(t, err)
 		if r.OK || !r.AFPacket {
 			t.Errorf("want AF_PACKET alone, got %+v", r)

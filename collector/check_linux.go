@@ -5,6 +5,7 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 
@@ -21,9 +22,51 @@ import (
 
 // Check says whether packets can be captured on the interface called name with
 // the default choices, and how. It attaches nothing, but loads the programs. The
-// error is about an interface that is not there, or about facts that cannot be
-// had; what stands in the way of capture is in the report.
-func Check(name string) (*Report, error) {
+// interface is in a network namespace as of LiveConfig.Namespace. The error is
+// about an interface that is not there, or about facts that cannot be had; what
+// stands in the way of capture is in the report.
+func Check(namespace, name string) (r *Report, err error) {
+	err = runInNamed(namespace, func() error {
+		r, err = check(name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if namespace != "" {
+		for i := range r.Interface.Findings {
+			r.Interface.Findings[i].mendIn(namespace)
+		}
+	}
+	return r, nil
+}
+
+// mendIn makes the command one that mends what is in a network namespace.
+func (f *Finding) mendIn(namespace string) {
+	if f.Command != "" {
+		f.Command = "nsenter --net=" + namespacePath(namespace) + " " + f.Command
+	}
+}
+
+// InterfacesUp are the names of a namespace's interfaces that are up, but of loopback.
+func InterfacesUp(namespace string) (names []string, err error) {
+	err = runInNamed(namespace, func() error {
+		interfaces, err := net.Interfaces()
+		if err != nil {
+			return fmt.Errorf("list interfaces: %w", err)
+		}
+		for _, i := range interfaces {
+			if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
+				names = append(names, i.Name)
+			}
+		}
+		return nil
+	})
+	return names, err
+}
+
+// check is Check on the calling thread.
+func check(name string) (*Report, error) {
 	i, err := findInterface(name)
 	if err != nil {
 		return nil, err

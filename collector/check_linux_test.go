@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,13 +14,15 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"conntap/collector/thread"
 )
 
 func TestCheck(t *testing.T) {
 	enterNamespace(t)
 	addVeth(t, "tap", "far")
 	addAddress(t, "tap", "10.0.0.2/24")
-	r, err := Check("tap")
+	r, err := Check("", "tap")
 	must(t, err)
 	if !r.OK || r.Problem != "" || len(r.Rights.Missing) != 0 {
 		t.Errorf("want no problem, got %q, missing %v", r.Problem, r.Rights.Missing)
@@ -45,8 +48,40 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckUnknown(t *testing.T) {
-	if _, err := Check("eth99"); !strings.HasPrefix(message(err), `no interface is called "eth99"; there are: `) {
+	if _, err := Check("", "eth99"); !strings.HasPrefix(message(err), `no interface is called "eth99"; there are: `) {
 		t.Errorf("want the names that there are, got %v", err)
+	}
+}
+
+// TestCheckNamespace looks at interfaces of a namespace from outside of it.
+func TestCheckNamespace(t *testing.T) {
+	enterNamespace(t)
+	addVeth(t, "tap", "far")
+	must(t, netlink.LinkSetDown(linkByName(t, "tap")))
+	path := fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
+	elsewhere := make(chan struct{})
+	thread.Go(func() {
+		defer close(elsewhere)
+		r, err := Check(path, "tap")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		want := Finding{"down", "nothing comes", "nsenter --net=" + path + " ip link set tap up"}
+		if !r.OK || len(r.Interface.Findings) == 0 || r.Interface.Findings[0] != want {
+			t.Errorf("want %v alone in the way, got %q, %v", want, r.Problem, r.Interface.Findings)
+		}
+		if names, err := InterfacesUp(path); err != nil || !slices.Equal(names, []string{"far"}) {
+			t.Errorf("want far to be up, got %v, %v", names, err)
+		}
+		if _, err := Check("no-such-namespace", "tap"); !strings.HasPrefix(message(err), "--netns no-such-namespace: ") {
+			t.Errorf("want to hear that there is no such namespace, got %v", err)
+		}
+	})
+	<-elsewhere
+	must(t, netlink.LinkSetUp(linkByName(t, "tap")))
+	if names, err := InterfacesUp(path); err != nil || !slices.Equal(names, []string{"far", "tap"}) {
+		t.Errorf("want both to be up, got %v, %v", names, err)
 	}
 }
 
@@ -68,7 +103,7 @@ func TestCheckFindings(t *testing.T) {
 	must(t, netlink.LinkSetXdpFdWithFlags(device, xdp.FD(), int(link.XDPDriverMode)))
 	must(t, netlink.LinkSetDown(device))
 
-	r, err := Check("tap")
+	r, err := Check("", "tap")
 	must(t, err)
 	var got []string
 	for _, h := range r.Interface.Programs {
@@ -94,7 +129,7 @@ func TestCheckRights(t *testing.T) {
 	addVeth(t, "tap", "far")
 	var r *Report
 	var err error
-	withCapabilities(t, nil, func() { r, err = Check("tap") })
+	withCapabilities(t, nil, func() { r, err = Check("", "tap") })
 	must(t, err)
 	if r.OK || !strings.HasPrefix(r.Problem, "live capture needs CAP_BPF") || len(r.Rights.Missing) != len(r.Rights.Needed) {
 		t.Errorf("want missing rights, got %+v", r)

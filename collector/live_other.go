@@ -67,7 +67,10 @@ func (*Live) Capabilities(bool) []Capability { return nil }
 func (*Live) Close() error { return nil }
 
 // Check returns an error: there is no live capture on this system.
-func Check(string) (*Report, error) { return nil, errNotLinux }
+func Check(_, _ string) (*Report, error) { return nil, errNotLinux }
+
+// InterfacesUp returns an error: there is no live capture on this system.
+func InterfacesUp(string) ([]string, error) { return nil, errNotLinux }
 
 // RingBytes says nothing of systems without rings.
 func RingBytes(wish int) (cpus, bytes int, err error) { return 0, wish, nil }

@@ -79,6 +79,20 @@ func runIn(namespace *os.File, f func() error) error {
 	return result
 }
 
+// runInNamed is runIn for a namespace that is open for f alone, or for that of the
+// calling thread, which then runs f.
+func runInNamed(text string, f func() error) error {
+	if text == "" {
+		return f()
+	}
+	namespace, err := openNamespace(text)
+	if err != nil {
+		return err
+	}
+	defer namespace.Close()
+	return runIn(namespace, f)
+}
+
 // enter moves the calling thread, if it is not there. The kernel wants CAP_SYS_ADMIN
 // even of who is there.
 func enter(namespace *os.File) error {

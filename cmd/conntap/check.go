@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -19,6 +18,7 @@ import (
 // checkFlags are the flags of check.
 type checkFlags struct {
 	interfaces []string
+	netns      string // "" for the process's
 	asJSON     bool
 	config     string // "" to check the machine
 }
@@ -41,12 +41,13 @@ what it would go by, with where each value comes from. The exit code is 0 if so,
 		Example: `  sudo conntap check
   sudo conntap check -i eth0
   sudo conntap check -i eth0 --json | jq
+  sudo conntap check --netns 4711     # of the container that process 4711 is in
   conntap check --config /etc/conntap/conntap.toml`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
-			case f.config != "" && len(f.interfaces) > 0:
-				return usage(c, errors.New("--config checks what run would go by, -i the machine: one at a time"))
+			case f.config != "" && (len(f.interfaces) > 0 || f.netns != ""):
+				return usage(c, errors.New("--config checks what run would go by, -i and --netns the machine: one at a time"))
 			case f.config != "":
 				return checkConfig(c, f)
 			case len(f.interfaces) == 0:
@@ -56,6 +57,7 @@ what it would go by, with where each value comes from. The exit code is 0 if so,
 		},
 	}
 	c.Flags().StringArrayVarP(&f.interfaces, "interface", "i", nil, "network interface `name`; repeat it for several")
+	netnsFlag(c.Flags(), &f.netns)
 	c.Flags().BoolVar(&f.asJSON, "json", false, "as JSON objects, one a line")
 	c.Flags().StringVar(&f.config, config.FileFlag, "", "check the configuration in this `file` for run, instead of the machine")
 	return c
@@ -92,14 +94,9 @@ func check(f *checkFlags) error {
 // checkAll reports on all interfaces that are up, but loopback; an error says
 // that run would work on none of them.
 func checkAll(f *checkFlags) error {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return fmt.Errorf("list interfaces: %w", err)
-	}
-	for _, i := range interfaces {
-		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
-			f.interfaces = append(f.interfaces, i.Name)
-		}
+	var err error
+	if f.interfaces, err = collector.InterfacesUp(f.netns); err != nil {
+		return err
 	}
 	if len(f.interfaces) == 0 {
 		return errors.New("no interface is up but loopback: ip link set NAME up, or -i lo")
@@ -115,7 +112,7 @@ func checkAll(f *checkFlags) error {
 // work.
 func printCheck(f *checkFlags) (capable int, err error) {
 	for n, name := range f.interfaces {
-		r, err := collector.Check(name)
+		r, err := collector.Check(f.netns, name)
 		if err != nil {
 			return capable, err
 		}

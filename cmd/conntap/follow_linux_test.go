@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -76,11 +77,18 @@ func hearOf(t *testing.T, messages *bufio.Reader, want string) {
 	}
 }
 
-// TestRunNetns captures in a namespace that run is not in.
+// TestRunNetns checks and captures in a namespace that conntap is not in.
 func TestRunNetns(t *testing.T) {
 	near, far := twoHosts(t)
 	elsewhere := newNamespace(t)
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), near.file.Fd())
+	elsewhere.do(t, func() error {
+		report, err := exec.Command("conntap", "check", "--netns", path).CombinedOutput()
+		if err != nil || !strings.Contains(string(report), "\nnear     veth, ") {
+			t.Errorf("want that capture on near would work, got %v\n%s", err, report)
+		}
+		return nil
+	})
 	run, stdout, messages := startRun(t, elsewhere, "--format", "tsv", "--netns", path, "--fields", "conn_state")
 	refuse(t, far)
 	if rows := endRun(t, run, stdout, messages); !strings.Contains(rows, "\nREJ\n") {

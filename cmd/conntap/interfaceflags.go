@@ -23,7 +23,11 @@ func (f *interfaceFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.all, "all", false, "all interfaces, also those that come later, but loopback and those whose packets\n"+
 		"another one shows: ports of bonds and bridges, VLANs on an interface, tunnels")
 	fs.BoolVar(&f.wait, "wait", false, "wait for interfaces that are named and not there; otherwise an error at the start")
-	fs.StringVar(&f.netns, "netns", "", "the interfaces are in that network namespace: its `name` (ip netns), its path, or\n"+
+	netnsFlag(fs, &f.netns)
+}
+
+func netnsFlag(fs *pflag.FlagSet, netns *string) {
+	fs.StringVar(netns, "netns", "", "the interfaces are in that network namespace: its `name` (ip netns), its path, or\n"+
 		"the id of a process in it")
 }
 
