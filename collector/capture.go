@@ -49,7 +49,7 @@ type capture struct {
 	packetHeader   int                // pcap: bytes
 	perMicrosecond uint32             // pcap: units of time
 	interfaces     []captureInterface // pcapng: of the current section
-	places         *uint16            // interfaces so far, in all files
+	newPlace       func(name string) uint16
 }
 
 // damageError says that what was read can't be right.
@@ -169,13 +169,6 @@ func isZstd(magic []byte) bool {
 	}
 	number := uint32At(magic, false)
 	return number == 0xfd2fb528 || number&^0xf == 0x184d2a50
-}
-
-// newPlace numbers an interface. It goes round after 65,536.
-func (c *capture) newPlace() uint16 {
-	place := *c.places
-	*c.places++
-	return place
 }
 
 // require peeks at n bytes, refilling the window as needed.

@@ -30,22 +30,23 @@ type FileOptions struct {
 }
 
 // FileSource yields the packets of capture files, merged by time. Its methods are
-// for one goroutine, but Stats, Progress and Parse, which are for any, and Account,
-// which may be called from one beside that of ReadFrames.
+// for one goroutine, but Stats, Progress, Parse and InterfaceName, which are for any,
+// and Account, which may be called from one beside that of ReadFrames.
 type FileSource struct {
-	stdin    io.Reader
-	parser   bpf.Parser
-	selects  Selection
-	captures []*capture   // in the order of their names; nil when at their end
-	merge    merge        // of captures, by the time of the current frame
-	stale    bool         // the first one has no current frame before it is refilled
-	read     uint64       // frames read so far
-	current  *Frames      // of Read
-	before   *Frames      // what current was before, whose payloads are still valid
-	parsed   int          // of current's frames
-	spare    []bpf.Packet // for a frame that may give more packets than dst has room for
-	rest     []bpf.Packet // of spare: not handed out yet
-	problems []error      // to be told after the last packet
+	nameTable // as pcapng gives names to its interfaces
+	stdin     io.Reader
+	parser    bpf.Parser
+	selects   Selection
+	captures  []*capture   // in the order of their names; nil when at their end
+	merge     merge        // of captures, by the time of the current frame
+	stale     bool         // the first one has no current frame before it is refilled
+	read      uint64       // frames read so far
+	current   *Frames      // of Read
+	before    *Frames      // what current was before, whose payloads are still valid
+	parsed    int          // of current's frames
+	spare     []bpf.Packet // for a frame that may give more packets than dst has room for
+	rest      []bpf.Packet // of spare: not handed out yet
+	problems  []error      // to be told after the last packet
 
 	files         int
 	places        uint16 // interfaces so far
@@ -161,9 +162,17 @@ func (s *FileSource) addFile(path string, info fs.FileInfo) error {
 	return s.addCapture(&capture{name: path, path: path}, size)
 }
 
+// newPlace numbers an interface. It goes round after 65,536.
+func (s *FileSource) newPlace(name string) uint16 {
+	place := s.places
+	s.places++
+	s.set(place, name)
+	return place
+}
+
 // addCapture opens a capture and reads its first frame, by which it is merged.
 func (s *FileSource) addCapture(c *capture, size int64) error {
-	c.consumed, c.places = &s.consumed, &s.places
+	c.consumed, c.newPlace = &s.consumed, s.newPlace
 	if err := c.open(); err != nil {
 		return err
 	}

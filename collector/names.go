@@ -2,35 +2,34 @@
 
 package collector
 
-import (
-	"slices"
-	"sync/atomic"
-)
+import "sync"
 
 // nameTable says what bpf.Packet.Interface stands for. A name stays when its
-// interface is gone: connections that it began are still open. One goroutine sets,
-// any may ask.
-type nameTable struct{ names atomic.Pointer[[]string] }
+// interface is gone: connections that it began are still open. It may be asked and
+// set from any goroutine.
+type nameTable struct {
+	mutex sync.RWMutex
+	names []string
+}
 
 // set gives a number its name.
 func (n *nameTable) set(number uint16, name string) {
-	var names []string
-	if before := n.names.Load(); before != nil {
-		names = slices.Clone(*before)
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	for len(n.names) <= int(number) {
+		n.names = append(n.names, "")
 	}
-	for len(names) <= int(number) {
-		names = append(names, "")
-	}
-	names[number] = name
-	n.names.Store(&names)
+	n.names[number] = name
 }
 
 // InterfaceName is the name of the interface that packets with this
 // bpf.Packet.Interface came from, "" if there is none. It may be called from any
 // goroutine.
 func (n *nameTable) InterfaceName(number uint16) string {
-	if names := n.names.Load(); names != nil && int(number) < len(*names) {
-		return (*names)[number]
+	n.mutex.RLock()
+	defer n.mutex.RUnlock()
+	if int(number) < len(n.names) {
+		return n.names[number]
 	}
 	return ""
 }

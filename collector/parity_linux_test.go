@@ -389,7 +389,7 @@ func traceFrames(t *testing.T) [][]byte {
 // framesOf reads a capture up to its end or to where it breaks.
 func framesOf(t *testing.T, path string) [][]byte {
 	t.Helper()
-	c := capture{name: path, path: path, consumed: new(atomic.Int64), places: new(uint16)}
+	c := capture{name: path, path: path, consumed: new(atomic.Int64), newPlace: func(string) uint16 { return 0 }}
 	if err := c.open(); err != nil {
 		t.Log(err)
 		return nil

@@ -61,7 +61,7 @@ func (c *capture) readPcapHeader() error {
 	}
 	// The snap length in header[16:20] is not looked at: many writers put
 	// frames longer than it. Above the link type stand the bits of the FCS.
-	c.frame.link, c.frame.place = linkType(uint32At(header[20:], bigEndian)&0x03ffffff), c.newPlace()
+	c.frame.link, c.frame.place = linkType(uint32At(header[20:], bigEndian)&0x03ffffff), c.newPlace("")
 	c.window.skip(pcapFileHeader)
 	return nil
 }

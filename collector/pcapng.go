@@ -3,6 +3,7 @@
 package collector
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 
@@ -23,12 +24,16 @@ const (
 	byteOrderMagic = 0x1a2b3c4d
 	maxBlock       = maxFrame + 64<<10
 
+	optionName       = 2  // if_name
 	optionResolution = 9  // if_tsresol
 	optionOffset     = 14 // if_tsoffset
+
+	nameMost = 255 // bytes of a name; Linux has at most 15
 )
 
 // captureInterface is what an interface description block says.
 type captureInterface struct {
+	name       string // "" if it does not say
 	link       bpf.LinkType
 	snapLength uint32
 	place      uint16
@@ -120,7 +125,6 @@ func (c *capture) addInterface(body []byte) error {
 		link:       linkType(uint32(uint16At(body, c.bigEndian))),
 		snapLength: uint32At(body[4:], c.bigEndian),
 		units:      1e6,
-		place:      c.newPlace(),
 	}
 	for options := body[8:]; len(options) >= 4; {
 		code, length := uint16At(options, c.bigEndian), int(uint16At(options[2:], c.bigEndian))
@@ -136,6 +140,7 @@ func (c *capture) addInterface(body []byte) error {
 		}
 		options = options[min((length+3)&^3, len(options)):]
 	}
+	nic.place = c.newPlace(nic.name)
 	c.interfaces = append(c.interfaces, nic)
 	return nil
 }
@@ -144,6 +149,8 @@ func (c *capture) addInterface(body []byte) error {
 // power of 10, or of 2 with the top bit set.
 func (n *captureInterface) set(code uint16, value []byte, bigEndian bool) error {
 	switch {
+	case code == optionName:
+		n.name = string(bytes.TrimRight(value[:min(len(value), nameMost)], "\x00"))
 	case code == optionResolution && len(value) == 1:
 		power, base := value[0]&0x7f, uint64(10)
 		if value[0]&0x80 != 0 {

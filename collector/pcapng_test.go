@@ -154,6 +154,44 @@ func TestOpenFilesPcapngSections(t *testing.T) {
 	}
 }
 
+// Names of interfaces are known by the number that packets carry, over all files.
+func TestInterfaceNames(t *testing.T) {
+	named := func(name string) []byte {
+		return little().section().nic(1, 0, 2, []byte(name)).enhanced(0, 1e6, datagram(1, "")).bytes
+	}
+	tests := []struct {
+		name  string
+		files map[string][]byte
+		want  []string // of the packets' interfaces
+	}{
+		{"two in one file", map[string][]byte{
+			"x": little().section().nic(1, 0, 2, []byte("in")).nic(1, 0, 9, []byte{6}, 2, []byte("out")).
+				enhanced(1, 1e6, datagram(1, "")).enhanced(0, 2e6, datagram(2, "")).bytes,
+		}, []string{"out", "in"}},
+		{"none", map[string][]byte{"x": little().section().nic(1, 0).enhanced(0, 1e6, datagram(1, "")).bytes}, []string{""}},
+		{"two files", map[string][]byte{"x": named("first"), "y": named("second")}, []string{"first", "second"}},
+		{"two sections", map[string][]byte{"x": append(named("before"), named("after")...)}, []string{"before", "after"}},
+		{"with its terminator", map[string][]byte{"x": named("eth0\x00")}, []string{"eth0"}},
+		{"long", map[string][]byte{"x": named(strings.Repeat("n", 1000))}, []string{strings.Repeat("n", nameMost)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			source := openAll(t, save(t, tt.files))
+			packets, err := readToEnd(t, source, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range packets {
+				got = append(got, source.InterfaceName(p.Interface))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("want %q, got %q", tt.want, got)
+			}
+		})
+	}
+}
+
 func TestReadPcapngDamage(t *testing.T) {
 	frame := datagram(7, "seven")
 	start := func() *blocks { return little().section().nic(1, 0).enhanced(0, 1e6, frame) }

@@ -2,7 +2,15 @@
 
 package main
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+)
 
 // tenants is a capture of two VLANs with the same addresses, a packet in GRE and
 // one of SCTP, as a pcap file.
@@ -21,6 +29,33 @@ func tenants() []byte {
 		file = append(file, frame...)
 	}
 	return file
+}
+
+// taps is a pcapng file of two interfaces that have names and one that has none, each
+// with a packet of its own VLAN.
+func taps() []byte {
+	var file bytes.Buffer
+	nic := pcapgo.NgInterface{Name: "tap in", LinkType: layers.LinkTypeEthernet, SnapLength: 65535}
+	w, err := pcapgo.NewNgWriterInterface(&file, nic, pcapgo.DefaultNgWriterOptions)
+	for _, nic.Name = range []string{"tap out", ""} {
+		if err == nil {
+			_, err = w.AddInterface(nic)
+		}
+	}
+	for i := range 3 {
+		frame := ethernetFrame(ipv4Packet(protocolUDP, udpHeader()), uint16(10+i))
+		info := gopacket.CaptureInfo{Timestamp: time.Unix(1_700_000_000+int64(i), 0), CaptureLength: len(frame), Length: len(frame), InterfaceIndex: i}
+		if err == nil {
+			err = w.WritePacket(info, frame)
+		}
+	}
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
+		panic(err) // into memory
+	}
+	return file.Bytes()
 }
 
 const (

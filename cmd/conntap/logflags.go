@@ -44,7 +44,7 @@ func (f *logFlags) register(fs *pflag.FlagSet, maxConnections, shards int) {
 	fs.StringVar(&f.dir, "log-dir", "", "write `dir`/conn.log (red and text: red.TAG, text.TAG) instead of standard\n"+
 		"output; an existing file is never overwritten")
 	fs.Var(&f.with, "with", "add columns: mac, vlan, community-id (as in Zeek), rtt (of the handshake),\n"+
-		"counters (what the letters T, G, W, C stand for), loss (packets that conntap\nlost meanwhile), interface (where the first packet came from, live),\nprocess (the local one that made it: pid, name, user, cgroup, container; live);\nto lines of red and text: history, uid")
+		"counters (what the letters T, G, W, C stand for), loss (packets that conntap\nlost meanwhile), interface (where the first packet came from),\nprocess (the local one that made it: pid, name, user, cgroup, container; live);\nto lines of red and text: history, uid")
 	f.profile = choice{connlog.Zeek8.String(), []string{connlog.Zeek8.String(), connlog.Bro26.String()}}
 	fs.Var(&f.profile, "profile", "whose conn.log tsv and json are: zeek-8 or bro-2.6")
 	fs.StringSliceVar(&f.fields, "fields", nil, "only these columns of tsv or json, such as ts,id.orig_h,conn_state: `list`")
@@ -169,6 +169,11 @@ func (f *logFlags) tracking() tracker.Config {
 	cfg.LongConnections = f.longConnections
 	cfg.Owners = f.wantsProcess()
 	return cfg
+}
+
+// wantsInterface tells whether the log has the names of network interfaces.
+func (f *logFlags) wantsInterface() bool {
+	return f.with.has("interface") || slices.Contains(f.fields, "interface")
 }
 
 // wantsLinkLayer tells whether the log has anything of it.

@@ -119,6 +119,9 @@ func read(f *readFlags) error {
 	config.Parser = parser
 	p := newPipeline(source, config, f.shards, log, out)
 	p.quiet, p.dedup = f.quiet, f.newDedup()
+	if f.wantsInterface() {
+		p.rows.interfaceName = source.InterfaceName
+	}
 	p.lineText = func(p *pipeline) string { return progress(p, source) }
 	err = p.run()
 	if p.unread || f.quiet {

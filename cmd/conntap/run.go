@@ -196,7 +196,7 @@ func (f *runFlags) pipeline(source collector.LiveSource, log *connlog.Writer, ou
 	if f.with.has("loss") || slices.Contains(f.fields, "lost_records") {
 		p.rows.lost = source.LostBetween
 	}
-	if f.with.has("interface") || slices.Contains(f.fields, "interface") {
+	if f.wantsInterface() {
 		p.rows.interfaceName = source.InterfaceName
 	}
 	if f.wantsProcess() {

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the binary as a user would, script by script. Each finds the
-// project's small capture as first.pcap, and one of [tenants] as tenants.pcap.
+// project's small capture as first.pcap, and those of [tenants] and [taps].
 func TestScripts(t *testing.T) {
 	capture, err := os.ReadFile("../../hack/first.pcap")
 	if err != nil {
@@ -32,7 +32,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "1")
 			return errors.Join(
 				os.WriteFile(filepath.Join(env.WorkDir, "first.pcap"), capture, 0o600),
-				os.WriteFile(filepath.Join(env.WorkDir, "tenants.pcap"), tenants(), 0o600))
+				os.WriteFile(filepath.Join(env.WorkDir, "tenants.pcap"), tenants(), 0o600),
+				os.WriteFile(filepath.Join(env.WorkDir, "taps.pcapng"), taps(), 0o600))
 		},
 	})
 }
