@@ -46,10 +46,10 @@ type capture struct {
 
 	pcapng         bool
 	bigEndian      bool
-	packetHeader   int                // pcap: bytes
-	perMicrosecond uint32             // pcap: units of time
-	interfaces     []captureInterface // pcapng: of the current section
-	newPlace       func(name string) uint16
+	packetHeader   int                      // pcap: bytes
+	perMicrosecond uint32                   // pcap: units of time
+	interfaces     []captureInterface       // pcapng: of the current section
+	newPlace       func(name string) uint16 // numbers an interface among those of all files
 }
 
 // damageError says that what was read can't be right.

@@ -5,7 +5,6 @@ package collector
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 
@@ -46,23 +45,6 @@ func (f *Finding) mendIn(namespace string) {
 	if f.Command != "" {
 		f.Command = "nsenter --net=" + namespacePath(namespace) + " " + f.Command
 	}
-}
-
-// InterfacesUp are the names of a namespace's interfaces that are up, but of loopback.
-func InterfacesUp(namespace string) (names []string, err error) {
-	err = runInNamed(namespace, func() error {
-		interfaces, err := net.Interfaces()
-		if err != nil {
-			return fmt.Errorf("list interfaces: %w", err)
-		}
-		for _, i := range interfaces {
-			if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
-				names = append(names, i.Name)
-			}
-		}
-		return nil
-	})
-	return names, err
 }
 
 // check is Check on the calling thread.

@@ -62,6 +62,9 @@ func TestCheckNamespace(t *testing.T) {
 	elsewhere := make(chan struct{})
 	thread.Go(func() {
 		defer close(elsewhere)
+		if _, err := Check("", "tap"); err == nil {
+			t.Error("want this thread to be in another namespace")
+		}
 		r, err := Check(path, "tap")
 		if err != nil {
 			t.Error(err)

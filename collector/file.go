@@ -34,19 +34,20 @@ type FileOptions struct {
 // and Account, which may be called from one beside that of ReadFrames.
 type FileSource struct {
 	nameTable // as pcapng gives names to its interfaces
-	stdin     io.Reader
-	parser    bpf.Parser
-	selects   Selection
-	captures  []*capture   // in the order of their names; nil when at their end
-	merge     merge        // of captures, by the time of the current frame
-	stale     bool         // the first one has no current frame before it is refilled
-	read      uint64       // frames read so far
-	current   *Frames      // of Read
-	before    *Frames      // what current was before, whose payloads are still valid
-	parsed    int          // of current's frames
-	spare     []bpf.Packet // for a frame that may give more packets than dst has room for
-	rest      []bpf.Packet // of spare: not handed out yet
-	problems  []error      // to be told after the last packet
+
+	stdin    io.Reader
+	parser   bpf.Parser
+	selects  Selection
+	captures []*capture   // in the order of their names; nil when at their end
+	merge    merge        // of captures, by the time of the current frame
+	stale    bool         // the first one has no current frame before it is refilled
+	read     uint64       // frames read so far
+	current  *Frames      // of Read
+	before   *Frames      // what current was before, whose payloads are still valid
+	parsed   int          // of current's frames
+	spare    []bpf.Packet // for a frame that may give more packets than dst has room for
+	rest     []bpf.Packet // of spare: not handed out yet
+	problems []error      // to be told after the last packet
 
 	files         int
 	places        uint16 // interfaces so far

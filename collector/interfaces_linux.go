@@ -5,6 +5,7 @@ package collector
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"unsafe"
@@ -120,6 +121,23 @@ func interfaceNames() string {
 		names[i] = device.Attrs().Name
 	}
 	return strings.Join(names, ", ")
+}
+
+// InterfacesUp are the names of a namespace's interfaces that are up, but of loopback.
+func InterfacesUp(namespace string) (names []string, err error) {
+	err = runInNamed(namespace, func() error {
+		interfaces, err := net.Interfaces()
+		if err != nil {
+			return fmt.Errorf("list interfaces: %w", err)
+		}
+		for _, i := range interfaces {
+			if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
+				names = append(names, i.Name)
+			}
+		}
+		return nil
+	})
+	return names, err
 }
 
 // ethtoolChannels is the kernel's struct ethtool_channels.

@@ -26,6 +26,7 @@ func (f *interfaceFlags) register(fs *pflag.FlagSet) {
 	netnsFlag(fs, &f.netns)
 }
 
+// netnsFlag adds the flag that names a network namespace.
 func netnsFlag(fs *pflag.FlagSet, netns *string) {
 	fs.StringVar(netns, "netns", "", "the interfaces are in that network namespace: its `name` (ip netns), its path, or\n"+
 		"the id of a process in it")
